@@ -1,0 +1,92 @@
+# The target `moegrad`, the flags of our own code, and the libraries it stands on.
+
+if(NOT MOEGRAD_CUDA MATCHES "^(OFF|NVCC|EMULATED)$")
+  message(FATAL_ERROR "MOEGRAD_CUDA must be OFF, NVCC or EMULATED; got '${MOEGRAD_CUDA}'")
+elseif(NOT MOEGRAD_CUDA STREQUAL "OFF")
+  message(FATAL_ERROR "MOEGRAD_CUDA=${MOEGRAD_CUDA}: there is no cuda/ backend yet; use MOEGRAD_CUDA=OFF")
+endif()
+
+if(PROJECT_IS_TOP_LEVEL)
+  if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+    set(CMAKE_BUILD_TYPE Release)
+  endif()
+  set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+  find_program(MOEGRAD_CCACHE ccache)
+  if(MOEGRAD_CCACHE AND NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
+    # Paths relative to this checkout, so that several checkouts share what they compiled.
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
+      CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${MOEGRAD_CCACHE})
+  endif()
+endif()
+
+# The flags of our own targets. They are private: a program that links moegrad keeps its own.
+function(moegrad_flags target)
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF COMPILE_WARNING_AS_ERROR ${MOEGRAD_WERROR})
+  target_compile_options(${target} PRIVATE
+    -Wall -Wextra -Wpedantic -Wnon-virtual-dtor -Wold-style-cast
+    -Wno-missing-field-initializers  # {.stride = 2} leaves the other options at their defaults
+    -fno-math-errno -fno-trapping-math)  # no value changes; loops with sqrt or a comparison vectorise
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(${target} PRIVATE -Wshadow=local
+      -Wno-restrict)  # false alarms on std::string + "text" in GCC 12
+  else()
+    target_compile_options(${target} PRIVATE -Wshadow)
+  endif()
+  if(MOEGRAD_NATIVE)
+    target_compile_options(${target} PRIVATE -march=native)
+  endif()
+  if(MOEGRAD_SANITIZE)
+    set(sanitize -fsanitize=${MOEGRAD_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    target_compile_options(${target} PRIVATE ${sanitize}
+      -Wno-maybe-uninitialized)  # false alarms in instrumented code
+    target_compile_definitions(${target} PRIVATE _GLIBCXX_ASSERTIONS)
+    target_link_options(${target} PRIVATE ${sanitize})
+  endif()
+endfunction()
+
+# On the system first; otherwise fetched.
+include(FetchContent)
+set(FMT_INSTALL ON)  # a fetched fmt is installed with moegrad, which needs it
+FetchContent_Declare(fmt SYSTEM
+  URL https://github.com/fmtlib/fmt/archive/refs/tags/10.2.1.tar.gz
+  FIND_PACKAGE_ARGS 9)
+FetchContent_Declare(nlohmann_json SYSTEM
+  URL https://github.com/nlohmann/json/archive/refs/tags/v3.11.3.tar.gz
+  FIND_PACKAGE_ARGS 3.10)
+FetchContent_Declare(doctest SYSTEM
+  URL https://github.com/doctest/doctest/archive/refs/tags/v2.4.12.tar.gz
+  FIND_PACKAGE_ARGS 2.4.9)
+FetchContent_Declare(CLI11 SYSTEM
+  URL https://github.com/CLIUtils/CLI11/archive/refs/tags/v2.4.2.tar.gz
+  FIND_PACKAGE_ARGS 2.1)
+FetchContent_MakeAvailable(fmt nlohmann_json)
+if(MOEGRAD_TESTS)
+  FetchContent_MakeAvailable(doctest)
+endif()
+if(MOEGRAD_EXAMPLES)
+  FetchContent_MakeAvailable(CLI11)
+endif()
+if(MOEGRAD_BENCHMARKS)
+  find_package(benchmark QUIET)
+  if(NOT benchmark_FOUND)
+    message(STATUS "Google Benchmark is not installed: benchmarks are not built")
+  endif()
+endif()
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+include(core/cmake/openblas.cmake)
+
+set(MOEGRAD_WITH_CUDA false)
+configure_file(core/config.h.in generated/core/config.h @ONLY)
+
+add_library(moegrad STATIC core/fwd.h)
+add_library(moegrad::moegrad ALIAS moegrad)
+set_target_properties(moegrad PROPERTIES LINKER_LANGUAGE CXX POSITION_INDEPENDENT_CODE ON)
+moegrad_flags(moegrad)
+target_include_directories(moegrad PUBLIC
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
+  $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/generated>
+  $<INSTALL_INTERFACE:include/moegrad>)
+target_link_libraries(moegrad
+  PUBLIC fmt::fmt OpenMP::OpenMP_CXX
+  PRIVATE moegrad::openblas $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>)

@@ -1,0 +1,81 @@
+# One line per module in the top CMakeLists.txt:
+#
+#   moegrad_core(tensor)           core/tensor.h     core/tensor.cpp     tests/core/tensor_test.cpp
+#   moegrad_op(softmax)            ops/softmax.h     ops/softmax.cpp     tests/ops/softmax_test.cpp
+#   moegrad_nn(moe/router)         nn/moe/router.h   nn/moe/router.cpp   tests/nn/moe/router_test.cpp
+#     HEADER_ONLY                  there is no .cpp
+#     TESTED_BY tests/a_test.cpp   another module's test covers it
+#   moegrad_example(train_lm)      examples/train_lm.cpp -> the program train_lm
+#     TEST [argument..]            ctest runs it, too
+#   moegrad_benchmark(einsum)      tests/benchmarks/einsum.cpp -> the program bench_einsum
+#
+# A file that is missing is an error here, at configure time, which names it.
+
+function(moegrad_require file why)
+  if(NOT EXISTS ${PROJECT_SOURCE_DIR}/${file})
+    message(FATAL_ERROR "${why} needs ${file}, which does not exist")
+  endif()
+endfunction()
+
+function(moegrad_module directory name)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "HEADER_ONLY" "TESTED_BY" "")
+  set(who "The module ${directory}/${name}")
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "${who}: unknown ${arg_UNPARSED_ARGUMENTS}")
+  endif()
+
+  moegrad_require(${directory}/${name}.h "${who}")
+  if(arg_HEADER_ONLY)
+    if(EXISTS ${PROJECT_SOURCE_DIR}/${directory}/${name}.cpp)
+      message(FATAL_ERROR "${who} is HEADER_ONLY, but ${directory}/${name}.cpp exists")
+    endif()
+  else()
+    moegrad_require(${directory}/${name}.cpp "${who} (if it is not HEADER_ONLY)")
+    target_sources(moegrad PRIVATE ${PROJECT_SOURCE_DIR}/${directory}/${name}.cpp)
+  endif()
+
+  set(test tests/${directory}/${name}_test.cpp)
+  if(arg_TESTED_BY)
+    set(test ${arg_TESTED_BY})
+  endif()
+  moegrad_require(${test} "${who}")
+  set_property(GLOBAL APPEND PROPERTY MOEGRAD_TEST_SOURCES ${test})
+endfunction()
+
+macro(moegrad_core name)
+  moegrad_module(core ${name} ${ARGN})
+endmacro()
+
+macro(moegrad_op name)
+  moegrad_module(ops ${name} ${ARGN})
+endmacro()
+
+macro(moegrad_nn name)
+  moegrad_module(nn ${name} ${ARGN})
+endmacro()
+
+function(moegrad_example name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "TEST")
+  moegrad_require(examples/${name}.cpp "The example ${name}")
+  if(NOT MOEGRAD_EXAMPLES)
+    return()
+  endif()
+  add_executable(${name} ${PROJECT_SOURCE_DIR}/examples/${name}.cpp)
+  moegrad_flags(${name})
+  target_link_libraries(${name} PRIVATE moegrad::moegrad CLI11::CLI11)
+  # The default training data is the project itself.
+  target_compile_definitions(${name} PRIVATE MOEGRAD_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  if(MOEGRAD_TESTS AND "TEST" IN_LIST ARGN)
+    add_test(NAME examples/${name} COMMAND ${name} ${arg_TEST})
+  endif()
+endfunction()
+
+function(moegrad_benchmark name)
+  moegrad_require(tests/benchmarks/${name}.cpp "The benchmark ${name}")
+  if(NOT benchmark_FOUND)
+    return()
+  endif()
+  add_executable(bench_${name} ${PROJECT_SOURCE_DIR}/tests/benchmarks/${name}.cpp)
+  moegrad_flags(bench_${name})
+  target_link_libraries(bench_${name} PRIVATE moegrad::moegrad benchmark::benchmark_main)
+endfunction()
