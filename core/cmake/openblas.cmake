@@ -33,6 +33,11 @@ if(NOT TARGET moegrad::openblas)
   set_target_properties(moegrad::openblas PROPERTIES
     IMPORTED_LOCATION "${MOEGRAD_OPENBLAS_LIBRARY}"
     INTERFACE_INCLUDE_DIRECTORIES "${MOEGRAD_OPENBLAS_INCLUDE}")
+  if(NOT APPLE)
+    # RPATH and not the newer RUNPATH, which LD_LIBRARY_PATH overrides and which is not used for the libraries that
+    # OpenBLAS itself needs (libgfortran may lie beside it).
+    set_target_properties(moegrad::openblas PROPERTIES INTERFACE_LINK_OPTIONS "LINKER:--disable-new-dtags")
+  endif()
 endif()
 
 if(NOT DEFINED MOEGRAD_OPENBLAS_RUNS)
