@@ -60,6 +60,9 @@ FetchContent_Declare(doctest SYSTEM
 FetchContent_Declare(CLI11 SYSTEM
   URL https://github.com/CLIUtils/CLI11/archive/refs/tags/v2.4.2.tar.gz
   FIND_PACKAGE_ARGS 2.1)
+# A project that adds moegrad as a subdirectory links these targets, too. (Set any earlier, it breaks
+# FetchContent_Declare in CMake 3.25.)
+set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)
 FetchContent_MakeAvailable(fmt nlohmann_json)
 if(MOEGRAD_TESTS)
   FetchContent_MakeAvailable(doctest)

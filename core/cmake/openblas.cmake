@@ -29,7 +29,7 @@ if(NOT MOEGRAD_OPENBLAS_LIBRARY OR NOT MOEGRAD_OPENBLAS_INCLUDE)
 endif()
 
 if(NOT TARGET moegrad::openblas)
-  add_library(moegrad::openblas SHARED IMPORTED)
+  add_library(moegrad::openblas SHARED IMPORTED GLOBAL)
   set_target_properties(moegrad::openblas PROPERTIES
     IMPORTED_LOCATION "${MOEGRAD_OPENBLAS_LIBRARY}"
     INTERFACE_INCLUDE_DIRECTORIES "${MOEGRAD_OPENBLAS_INCLUDE}")
