@@ -5,11 +5,13 @@
 #   moegrad_nn(moe/router)         nn/moe/router.h   nn/moe/router.cpp   tests/nn/moe/router_test.cpp
 #     HEADER_ONLY                  there is no .cpp
 #     TESTED_BY tests/a_test.cpp   another module's test covers it
+#   moegrad_test(nn/training)      tests/nn/training_test.cpp, a test of several modules together
 #   moegrad_example(train_lm)      examples/train_lm.cpp -> the program train_lm
 #     TEST [argument..]            ctest runs it, too
 #   moegrad_benchmark(einsum)      tests/benchmarks/einsum.cpp -> the program bench_einsum
 #
-# A file that is missing is an error here, at configure time, which names it.
+# A file that is missing is an error here, at configure time, which names it. A test file that no line brings in
+# fails when the tests run.
 
 function(moegrad_require file why)
   if(NOT EXISTS ${PROJECT_SOURCE_DIR}/${file})
@@ -53,6 +55,11 @@ endmacro()
 macro(moegrad_nn name)
   moegrad_module(nn ${name} ${ARGN})
 endmacro()
+
+function(moegrad_test name)
+  moegrad_require(tests/${name}_test.cpp "The test ${name}")
+  set_property(GLOBAL APPEND PROPERTY MOEGRAD_TEST_SOURCES tests/${name}_test.cpp)
+endfunction()
 
 function(moegrad_example name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "TEST")
