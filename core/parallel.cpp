@@ -51,7 +51,7 @@ void run_ranges(Job& job, i64 first, i64 step) {
 
 // ThreadSanitizer must not watch this function: a new thread reads the address of `job` before it can acquire anything.
 __attribute__((no_sanitize("thread"))) void run_in_team(Job& job) {
-#pragma omp parallel num_threads(static_cast<int>(job.ranges.count))
+#pragma omp parallel num_threads(static_cast <int>(job.ranges.count))
   run_ranges(job, omp_get_thread_num(), omp_get_num_threads());  // OpenMP may grant fewer threads: hence the stride
 }
 

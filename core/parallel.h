@@ -30,8 +30,7 @@ inline Chunks reduction_chunks(i64 n, i64 grain) {
 }
 
 /// Calls combine(i, j), which adds partial result j to partial result i, along a fixed binary tree; the total is in 0.
-template <class Combine>
-void tree_combine(i64 count, Combine&& combine) {
+template <class Combine> void tree_combine(i64 count, Combine&& combine) {
   for (i64 stride = 1; stride < count; stride *= 2)
     for (i64 i = 0; i + stride < count; i += 2 * stride) combine(i, i + stride);
 }
@@ -45,8 +44,7 @@ void parallel_ranges(i64 n, i64 grain, RangeBody body, void* captures);
 ///            n <= 0 does nothing. The inline path is a comparison and a call; the threaded one costs 1 us or more,
 ///            so choose `grain` to be some 10 us of work.
 ///   Errors   what the body throws reaches the caller, once every range has ended; of several, the lowest range's
-template <class Body>
-void parallel_for(i64 n, i64 grain, Body&& body) {
+template <class Body> void parallel_for(i64 n, i64 grain, Body&& body) {
   if (n <= grain) {
     if (n > 0) body(i64{0}, n);
     return;

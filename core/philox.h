@@ -1,5 +1,5 @@
-// Random numbers without state: each number is a function of (seed, draw, step, its index). So the same numbers come out
-// for any number of threads, in any order, on a CPU and on a GPU, and a run resumes from its step alone.
+// Random numbers without state: each number is a function of (seed, draw, step, its index). So the same numbers come
+// out for any number of threads, in any order, on a CPU and on a GPU, and a run resumes from its step alone.
 #pragma once
 #include <type_traits>
 
@@ -39,20 +39,17 @@ MOEGRAD_HD inline Words philox(u64 seed, u32 draw, u32 step, u64 block) {
 }
 
 /// Numbers of type F (float or double) that one block yields: a float takes one word, a double two.
-template <class F>
-inline constexpr int kPerBlock = 16 / static_cast<int>(sizeof(F));
+template <class F> inline constexpr int kPerBlock = 16 / static_cast<int>(sizeof(F));
 
 /// The numbers of one block. Element i of a draw is value[i % kPerBlock<F>] of block i / kPerBlock<F>.
-template <class F>
-struct Block {
+template <class F> struct Block {
   static_assert(std::is_same_v<F, float> || std::is_same_v<F, double>);
   F value[kPerBlock<F>];
 };
 
 /// Uniform on [0, 1): every multiple of 2^-24 (float) or 2^-53 (double) is equally likely. So u < p holds with the
 /// probability p itself, rounded up to such a multiple: never for p = 0, always for p = 1.
-template <class F>
-MOEGRAD_HD inline Block<F> uniform_block(Words w) {
+template <class F> MOEGRAD_HD inline Block<F> uniform_block(Words w) {
   // By way of i32, because no vector unit before AVX-512 converts unsigned or 64-bit integers.
   Block<F> u;
   if constexpr (std::is_same_v<F, float>) {
@@ -67,8 +64,7 @@ MOEGRAD_HD inline Block<F> uniform_block(Words w) {
 }
 
 /// Element i of a uniform draw, by itself. Equals what the fill kernels write there.
-template <class F>
-MOEGRAD_HD inline F uniform(u64 seed, u32 draw, u32 step, i64 i) {
+template <class F> MOEGRAD_HD inline F uniform(u64 seed, u32 draw, u32 step, i64 i) {
   const u64 index = static_cast<u64>(i);
   return uniform_block<F>(philox(seed, draw, step, index / kPerBlock<F>)).value[index % kPerBlock<F>];
 }

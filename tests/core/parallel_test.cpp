@@ -170,7 +170,8 @@ TEST_CASE("parallel_reduce: the same bits for 1, 2, 3 and 5 threads; the identit
 TEST_CASE("parallel_reduce: combines in order along a fixed tree") {
   const auto text = [](i64 n) {
     return parallel_reduce(
-        n, 1, std::string("empty"), [](i64 begin, i64 end) { return std::to_string(begin) + ":" + std::to_string(end); },
+        n, 1, std::string("empty"),
+        [](i64 begin, i64 end) { return std::to_string(begin) + ":" + std::to_string(end); },
         [](std::string a, std::string b) { return "(" + a + " " + b + ")"; });
   };
   CHECK(text(0) == "empty");

@@ -17,8 +17,7 @@ bool equal(random::Words a, random::Words b) { return std::equal(a.word, a.word 
 struct Mean {
   double value, slack;
 };
-template <class F>
-Mean mean_of(i64 n, F&& f) {
+template <class F> Mean mean_of(i64 n, F&& f) {
   double sum = 0, square = 0;
   for (i64 i = 0; i < n; ++i) {
     const double x = f(i);
@@ -93,6 +92,7 @@ TEST_CASE("below: every value in [0, n), equally often") {
     for (i64 c : count) CHECK(std::abs(static_cast<double>(c) - expected) <= 6 * std::sqrt(expected));
   }
   const i64 huge = INT64_MAX;
-  const Mean mean = mean_of(kMany, [&](i64 i) { return std::ldexp(static_cast<double>(random::below(huge, 7, 1, 2, i)), -63); });
+  const Mean mean =
+      mean_of(kMany, [&](i64 i) { return std::ldexp(static_cast<double>(random::below(huge, 7, 1, 2, i)), -63); });
   CHECK(std::abs(mean.value - 0.5) < mean.slack);
 }

@@ -1,0 +1,61 @@
+#include "core/choose.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+
+#include "core/autograd.h"
+
+namespace moegrad {
+namespace {
+thread_local TapeScope* current = nullptr;
+}
+
+double RouteTape::margin() const {
+  double least = std::numeric_limits<double>::infinity();
+  for (const Choice& c : choices_) least = std::min(least, c.margin);
+  return least;
+}
+
+std::string RouteTape::difference(const RouteTape& other) const {
+  for (std::size_t i = 0; i < std::min(choices_.size(), other.choices_.size()); ++i) {
+    const Choice &a = choices_[i], &b = other.choices_[i];
+    if (a.name != b.name || a.indices.shape() != b.indices.shape())
+      return fmt::format("choice {}: {} {} and {} {}", i, a.name, to_string(a.indices.shape()), b.name,
+                         to_string(b.indices.shape()));
+    const auto p = a.indices.to_vector<i64>(), q = b.indices.to_vector<i64>();
+    for (std::size_t k = 0; k < p.size(); ++k)
+      if (p[k] != q[k])
+        return fmt::format("choice {} ({} {}): element {} is {} and {}", i, a.name, to_string(a.indices.shape()), k,
+                           p[k], q[k]);
+  }
+  if (choices_.size() != other.choices_.size())
+    return fmt::format("{} choices and {}", choices_.size(), other.choices_.size());
+  return {};
+}
+
+TapeScope::TapeScope(RouteTape& tape, TapeMode mode) : tape_(tape), mode_(mode), outer_(std::exchange(current, this)) {}
+TapeScope::~TapeScope() { current = outer_; }
+
+Tensor choose(const char* name, const Tensor& scores, const std::function<Tensor()>& make_indices,
+              const std::function<double(const Tensor&)>& margin) {
+  no_grad guard;
+  if (!current) return make_indices();
+  RouteTape& tape = current->tape_;
+  if (current->mode_ == TapeMode::replay) {
+    const std::size_t at = current->next_++;
+    if (at >= tape.choices_.size())
+      throw Error(fmt::format("{}: the replayed tape must have a choice for every call; it ends after {}", name,
+                              tape.choices_.size()));
+    const Choice& c = tape.choices_[at];
+    if (c.name != name)
+      throw Error(fmt::format("{}: the replayed tape must hold this choice; got {} at place {}", name, c.name, at));
+    return c.indices;
+  }
+  const Tensor indices = make_indices();
+  const double least = current->mode_ == TapeMode::measure && scores.size() > 0 ? margin(indices) : 0;
+  tape.choices_.push_back({name, indices, least});
+  return indices;
+}
+
+}  // namespace moegrad

@@ -1,0 +1,21 @@
+#include "core/random.h"
+
+namespace moegrad {
+
+Random::Random(u64 seed, Device device) : seed_(seed), step_(zeros({}, DType::i64, device)) {}
+
+void Random::advance() {
+  const i64 next = *step_.data<i64>() + 1;
+  step_ = full({}, 0, DType::i64, step_.device());  // draws handed out keep the step they were made in
+  *step_.data<i64>() = next;
+  drawn_ = 0;
+}
+
+void Random::restore(u64 seed, i64 step, u32 drawn) {
+  seed_ = seed;
+  drawn_ = drawn;
+  step_ = zeros({}, DType::i64, step_.device());
+  *step_.data<i64>() = step;
+}
+
+}  // namespace moegrad

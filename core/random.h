@@ -1,0 +1,36 @@
+// Streams of random draws. A draw is named by (seed, step, draw number), never by hidden state: the same numbers come
+// out for any number of threads and on any device, a resumed run continues where it stopped, and a recomputation
+// repeats a draw by its name.
+#pragma once
+#include "core/tensor.h"
+
+namespace moegrad {
+
+/// The name of one draw; kernels read the step from its tensor, so that a captured GPU graph advances with it.
+struct Draw {
+  u64 seed = 0;
+  u32 number = 0;
+  Tensor step;  ///< i64 [], on the device that draws
+};
+
+/// A stream: hands out draw 0, 1, 2, .. of a step; `advance` begins the next step.
+class Random {
+ public:
+  explicit Random(u64 seed, Device device = Device::cpu);
+  Draw next() { return {seed_, drawn_++, step_}; }
+  void advance();
+
+  u64 seed() const { return seed_; }
+  i64 step() const { return static_cast<i64>(step_.item()); }
+  /// Draws handed out in this step.
+  u32 drawn() const { return drawn_; }
+  /// Continues a stream: what seed, step and drawn said when it was saved.
+  void restore(u64 seed, i64 step, u32 drawn);
+
+ private:
+  u64 seed_;
+  u32 drawn_ = 0;
+  Tensor step_;
+};
+
+}  // namespace moegrad

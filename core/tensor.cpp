@@ -1,0 +1,259 @@
+#include "core/tensor.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "core/autograd.h"
+#include "core/nest.h"
+#include "core/structure.h"
+
+namespace moegrad {
+
+TensorBody::TensorBody() = default;
+TensorBody::~TensorBody() = default;
+TensorBody::TensorBody(const TensorBody& o)
+    : Pooled(),
+      dtype(o.dtype),
+      device(o.device),
+      offset(o.offset),
+      shape(o.shape),
+      strides(o.strides),
+      storage(o.storage),
+      node(o.node),
+      structure(o.structure) {}
+
+void Tensor::throw_empty() {
+  throw Error("tensor: the handle must hold a tensor; got an empty (default constructed) Tensor");
+}
+
+void Tensor::throw_wrong_type(DType wanted) const {
+  throw DTypeError(fmt::format("data: the C++ type must be that of the tensor; got {} for x {}", moegrad::name(wanted),
+                               moegrad::describe(*this)));
+}
+
+i64 Tensor::dim(int axis) const { return shape()[check_axis("dim", shape(), axis)]; }
+
+std::byte* Tensor::bytes() const {
+  const TensorBody& b = body();
+  if (b.storage) return b.storage->data;
+  return moegrad::dense(*this)
+      .body()
+      .storage->data;  // the twin is cached by the structure and contiguous, as strides() says
+}
+
+// ---- values on the host
+// ---------------------------------------------------------------------------------------------------
+
+namespace {
+
+// Copies in logical order between any two dtypes. bool takes "is not zero".
+template <class To, class From> To convert(From v) {
+  if constexpr (std::is_same_v<To, bool>)
+    return v != From{};
+  else
+    return static_cast<To>(v);
+}
+template <class To, class From>
+void copy_values(const From* from, const Strides& from_strides, To* to, const Strides& to_strides, const Shape& shape) {
+  Nest<2> nest;
+  nest.rank = std::max(shape.rank(), 1);
+  for (int i = 0; i < shape.rank(); ++i) {
+    nest.sizes[i] = shape[i];
+    nest.strides[0][i] = from_strides[i];
+    nest.strides[1][i] = to_strides[i];
+  }
+  merge_axes(nest);
+  const i64 fs = nest.strides[0][nest.rank - 1], ts = nest.strides[1][nest.rank - 1];
+  walk(nest, 0, shape.elements(), [&](const i64* offset, i64 n) {
+    for (i64 i = 0; i < n; ++i) to[offset[1] + i * ts] = convert<To>(from[offset[0] + i * fs]);
+  });
+}
+
+}  // namespace
+
+template <class T> std::vector<T> Tensor::to_vector() const {
+  struct Bits {  // std::vector<bool> has no data()
+    std::unique_ptr<T[]> values;
+  };
+  const i64 n = size();
+  Bits flat{std::make_unique<T[]>(static_cast<std::size_t>(n))};
+  with_any(dtype(),
+           [&]<class From>() { copy_values(data<From>(), strides(), flat.values.get(), row_major(shape()), shape()); });
+  return std::vector<T>(flat.values.get(), flat.values.get() + n);
+}
+template std::vector<float> Tensor::to_vector() const;
+template std::vector<double> Tensor::to_vector() const;
+template std::vector<i32> Tensor::to_vector() const;
+template std::vector<i64> Tensor::to_vector() const;
+template std::vector<bool> Tensor::to_vector() const;
+
+double Tensor::item() const {
+  if (size() != 1) throw ShapeError(fmt::format("item: x must have one element; got x {}", to_string(shape())));
+  return with_any(dtype(), [&]<class T>() { return static_cast<double>(*data<T>()); });
+}
+
+void Tensor::assign(const Tensor& values) const {
+  if (requires_grad() && (recording() || !body().node->is_leaf()))
+    throw GradError(
+        "assign: a value in a graph must not change; got a tensor that requires a gradient (detach it, or update under "
+        "no_grad)");
+  check_same_dtype("assign", *this, values);
+  if (shape() != values.shape())
+    throw ShapeError(
+        fmt::format("assign: shapes must match; got {} for x {}", to_string(values.shape()), to_string(shape())));
+  with_any(dtype(),
+           [&]<class T>() { copy_values(values.data<T>(), values.strides(), writable<T>(*this), strides(), shape()); });
+}
+
+template <class T> T* writable(const Tensor& x) {
+  T* p = x.data<T>();
+  if (x.body().structure)
+    throw GradError("assign: a structured one-hot has no storage to write to; make it dense first");
+  x.body().storage->version++;
+  return p;
+}
+template float* writable(const Tensor&);
+template double* writable(const Tensor&);
+template i32* writable(const Tensor&);
+template i64* writable(const Tensor&);
+template bool* writable(const Tensor&);
+
+// ---- construction
+// -----------------------------------------------------------------------------------------------------------
+
+Tensor empty(const Shape& shape, DType dtype, Device device) {
+  check_sizes("empty", shape);
+  auto* body = new TensorBody;
+  Tensor y{Ref<TensorBody>(body)};
+  body->dtype = dtype;
+  body->device = device;
+  body->shape = shape;
+  body->strides = row_major(shape);
+  body->storage = allocate(device, shape.elements(), dtype);
+  return y;
+}
+Tensor empty_like(const Tensor& x) { return empty(x.shape(), x.dtype(), x.device()); }
+
+Tensor full(const Shape& shape, double value, DType dtype, Device device) {
+  Tensor y = empty(shape, dtype, device);
+  with_any(dtype, [&]<class T>() { std::fill_n(y.data<T>(), y.size(), convert<T>(value)); });
+  return y;
+}
+Tensor zeros(const Shape& shape, DType dtype, Device device) { return full(shape, 0, dtype, device); }
+Tensor ones(const Shape& shape, DType dtype, Device device) { return full(shape, 1, dtype, device); }
+Tensor zeros_like(const Tensor& x) { return zeros(x.shape(), x.dtype(), x.device()); }
+Tensor ones_like(const Tensor& x) { return ones(x.shape(), x.dtype(), x.device()); }
+Tensor scalar(double value, DType dtype, Device device) { return full({}, value, dtype, device); }
+
+namespace {
+
+void flatten(const Literal& literal, int depth, const Shape& shape, std::vector<double>& out) {
+  if (!literal.is_list) {
+    if (depth != shape.rank()) throw ShapeError("tensor: rows must have one depth; got a number beside a list");
+    out.push_back(literal.value);
+    return;
+  }
+  if (depth >= shape.rank()) throw ShapeError("tensor: rows must have one depth; got a list beside a number");
+  if (static_cast<i64>(literal.list.size()) != shape[depth])
+    throw ShapeError(
+        fmt::format("tensor: rows must have one length; got {} and {}", shape[depth], literal.list.size()));
+  for (const Literal& part : literal.list) flatten(part, depth + 1, shape, out);
+}
+
+}  // namespace
+
+Tensor tensor(const Literal& values, DType dtype) {
+  Shape shape;
+  for (const Literal* at = &values; at->is_list; at = &at->list.front()) {
+    shape.push_back(static_cast<i64>(at->list.size()));
+    if (at->list.empty()) break;
+  }
+  std::vector<double> flat;
+  flatten(values, 0, shape, flat);
+  return from_vector(std::span<const double>(flat), shape, dtype);
+}
+
+template <class T> Tensor from_vector(std::span<const T> values, const Shape& shape, DType dtype) {
+  check_sizes("from_vector", shape);
+  if (static_cast<i64>(values.size()) != shape.elements())
+    throw ShapeError(fmt::format("from_vector: the shape must hold all values; got {} values for {}", values.size(),
+                                 to_string(shape)));
+  Tensor y = empty(shape, dtype);
+  with_any(dtype, [&]<class To>() {
+    To* to = y.data<To>();
+    for (const T v : values) *to++ = convert<To>(v);
+  });
+  return y;
+}
+template Tensor from_vector(std::span<const float>, const Shape&, DType);
+template Tensor from_vector(std::span<const double>, const Shape&, DType);
+template Tensor from_vector(std::span<const i32>, const Shape&, DType);
+template Tensor from_vector(std::span<const i64>, const Shape&, DType);
+template Tensor from_vector(std::span<const bool>, const Shape&, DType);
+
+Tensor arange(double begin, double end, double step, DType dtype) {
+  if (step == 0 || !std::isfinite(begin) || !std::isfinite(end) || !std::isfinite(step))
+    throw Error(
+        fmt::format("arange: begin, end and step must be finite and step not 0; got {}, {}, {}", begin, end, step));
+  const double count = std::max(0.0, std::ceil((end - begin) / step));
+  if (count > 1e15) throw ShapeError(fmt::format("arange: at most 10^15 values; got {}", count));
+  Tensor y = empty({static_cast<i64>(count)}, dtype);
+  with_any(dtype, [&]<class T>() {
+    T* to = y.data<T>();
+    for (i64 i = 0; i < y.size(); ++i) to[i] = convert<T>(begin + static_cast<double>(i) * step);
+  });
+  return y;
+}
+
+Tensor linspace(double first, double last, i64 count, DType dtype) {
+  Tensor y = empty({count}, dtype);
+  const double step = count > 1 ? (last - first) / static_cast<double>(count - 1) : 0;
+  with_any(dtype, [&]<class T>() {
+    T* to = y.data<T>();
+    for (i64 i = 0; i < count; ++i)
+      to[i] = convert<T>(i == count - 1 && i > 0 ? last : first + static_cast<double>(i) * step);
+  });
+  return y;
+}
+
+Tensor eye(i64 n, DType dtype) {
+  Tensor y = zeros({n, n}, dtype);
+  with_any(dtype, [&]<class T>() {
+    for (i64 i = 0; i < n; ++i) y.data<T>()[i * n + i] = T(1);
+  });
+  return y;
+}
+
+// ---- views and checks
+// -------------------------------------------------------------------------------------------------------
+
+Tensor view_of(const Tensor& x, const Shape& shape, const Strides& strides, i64 offset) {
+  const Tensor source = dense(x);
+  auto* body = new TensorBody;
+  Tensor y{Ref<TensorBody>(body)};
+  body->dtype = source.dtype();
+  body->device = source.device();
+  body->offset = offset;
+  body->shape = shape;
+  body->strides = strides;
+  body->storage = source.body().storage;
+  return y;
+}
+
+Tensor dense(const Tensor& x) { return x.body().structure ? x.body().structure->dense() : x; }
+
+void check_same_device(const char* op, const Tensor& a, const Tensor& b) {
+  if (a.device() != b.device())
+    throw DeviceError(fmt::format("{}: operands must be on one device; got {} {} and {} {}", op, name(a.device()),
+                                  describe(a), name(b.device()), describe(b)));
+}
+void check_same_dtype(const char* op, const Tensor& a, const Tensor& b) {
+  if (a.dtype() != b.dtype())
+    throw DTypeError(fmt::format("{}: operands must have one dtype; got {} and {}", op, describe(a), describe(b)));
+}
+
+std::string describe(const Tensor& x) { return fmt::format("{} {}", name(x.dtype()), to_string(x.shape())); }
+
+}  // namespace moegrad

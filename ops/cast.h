@@ -1,0 +1,17 @@
+// Copies: to another dtype, to row-major order.
+#pragma once
+#include "core/tensor.h"
+
+namespace moegrad {
+
+/// y = x as `dtype`. Float to integer cuts towards zero; anything to bool asks whether it is not 0.
+///   Shapes    x [..] -> y, same shape; x itself where it has the dtype already
+///   Dtypes    every dtype to every dtype
+///   Gradient  dx = cast(dy) between floating dtypes; none otherwise
+Tensor cast(const Tensor& x, DType dtype);
+
+/// x in row-major order: x itself where it is that already.
+///   Gradient  dx = dy
+Tensor contiguous(const Tensor& x);
+
+}  // namespace moegrad

@@ -1,0 +1,135 @@
+#include "ops/matmul.h"
+
+#include <fmt/format.h>
+
+#include "core/autograd.h"
+#include "core/blas.h"
+#include "core/parallel.h"
+#include "ops/arithmetic.h"
+#include "ops/cast.h"
+#include "ops/views.h"
+
+namespace moegrad {
+namespace {
+
+// The last two axes as BLAS can read them.
+struct Layout {
+  bool readable, transposed;
+  i64 stride;
+};
+Layout layout_of(const Tensor& x) {
+  const i64 rows = x.dim(-2), columns = x.dim(-1), row = x.strides()[x.rank() - 2], column = x.strides()[x.rank() - 1];
+  if ((column == 1 || columns == 1) && (row >= columns || rows == 1)) return {true, false, rows == 1 ? columns : row};
+  if ((row == 1 || rows == 1) && (column >= rows || columns == 1)) return {true, true, columns == 1 ? rows : column};
+  return {false, false, 0};
+}
+bool columns_contiguous(const Tensor& x) {
+  const Layout l = layout_of(x);
+  return l.readable && l.transposed;
+}
+
+Shape batch_of(const Tensor& x) { return Shape(x.shape().begin(), x.shape().end() - 2); }
+
+void check(const Tensor& a, const Tensor& b) {
+  check_same_device("matmul", a, b);
+  check_same_dtype("matmul", a, b);
+  if (!is_float(a.dtype())) throw_dtype("matmul", "f32 or f64", a.dtype());
+  if (a.rank() == 0 || b.rank() == 0)
+    throw ShapeError(fmt::format("matmul: operands must have an axis to sum over; got a {} and b {}",
+                                 to_string(a.shape()), to_string(b.shape())));
+  const i64 inner_a = a.dim(-1), inner_b = b.dim(b.rank() == 1 ? 0 : -2);
+  if (inner_a != inner_b)
+    throw ShapeError(fmt::format("matmul: inner sizes must match; got a {} and b {} ({} != {})", to_string(a.shape()),
+                                 to_string(b.shape()), inner_a, inner_b));
+}
+
+Tensor product(const Tensor& a, const Tensor& b, const Shape& batch) {
+  Shape shape = batch;
+  shape.push_back(a.dim(-2));
+  shape.push_back(b.dim(-1));
+  Tensor y = empty(shape, a.dtype(), a.device());
+  const Layout la = layout_of(a), lb = layout_of(b);
+  BatchedMatmul plan{.m = a.dim(-2),
+                     .n = b.dim(-1),
+                     .k = a.dim(-1),
+                     .a_stride = la.stride,
+                     .b_stride = lb.stride,
+                     .a_transposed = la.transposed,
+                     .b_transposed = lb.transposed};
+  const Shape batch_a = batch_of(a), batch_b = batch_of(b);
+  const Strides sa =
+      broadcast_strides(batch_a, Strides(a.strides().begin(), a.strides().begin() + batch_a.rank()), batch);
+  const Strides sb =
+      broadcast_strides(batch_b, Strides(b.strides().begin(), b.strides().begin() + batch_b.rank()), batch);
+  plan.batch.rank = std::max(batch.rank(), 1);
+  for (int i = 0; i < batch.rank(); ++i) {
+    plan.batch.sizes[i] = batch[i];
+    plan.batch.strides[0][i] = sa[i];
+    plan.batch.strides[1][i] = sb[i];
+  }
+  merge_axes(plan.batch);
+  with_float("matmul", a.dtype(), [&]<class F>() {
+    MOEGRAD_LAUNCH(a.device(), matmul_batched, a.data<F>(), b.data<F>(), y.data<F>(), plan);
+  });
+  return y;
+}
+
+// The gradient of an operand whose columns are contiguous is computed transposed, so that it has the same layout: the
+// gradient of a transposed weight is then contiguous where the weight is.
+Grads matmul_gradient(const GradArgs& g) {
+  Grads grads{Tensor{}, Tensor{}};
+  if (g.needs(0)) {
+    const Tensor b = g.in(1);
+    grads[0] = matmul(g.dy, transpose(b));
+  }
+  if (g.needs(1)) {
+    const Tensor a = g.in(0);
+    grads[1] = columns_contiguous(g.in(1)) ? transpose(matmul(transpose(g.dy), a)) : matmul(transpose(a), g.dy);
+  }
+  return grads;
+}
+
+}  // namespace
+
+Tensor matmul(const Tensor& a_any, const Tensor& b_any) {
+  check(a_any, b_any);
+  if (a_any.rank() == 1) return squeeze(matmul(unsqueeze(a_any, 0), b_any), b_any.rank() == 1 ? 0 : -2);
+  if (b_any.rank() == 1) return squeeze(matmul(a_any, unsqueeze(b_any, 1)), -1);
+  const Shape batch = broadcast("matmul", batch_of(a_any), batch_of(b_any));
+  if (b_any.rank() == 2 && a_any.rank() > 2) {  // one large product instead of a batch of small ones
+    Shape shape = a_any.shape();
+    shape.back() = b_any.dim(1);
+    return reshape(matmul(flatten(a_any, 0, -2), b_any), shape);
+  }
+  const Tensor a = layout_of(a_any).readable ? dense(a_any) : contiguous(a_any);
+  const Tensor b = layout_of(b_any).readable ? dense(b_any) : contiguous(b_any);
+  return record("matmul", product(a, b, batch), {a, b}, saves(kX0 | kX1), matmul_gradient);
+}
+
+Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b) {
+  if (w.rank() != 2) throw ShapeError(fmt::format("linear: w must be [out, in]; got w {}", to_string(w.shape())));
+  const Tensor y = matmul(x, transpose(w));
+  return b ? y + b : y;
+}
+
+template <class F> void cpu::matmul_batched(const F* a, const F* b, F* y, const BatchedMatmul& p) {
+  const auto one = [&](i64 i, i64 offset_a, i64 offset_b) {
+    gemm<F>({a + offset_a, p.a_stride, p.a_transposed}, {b + offset_b, p.b_stride, p.b_transposed}, y + i * p.m * p.n,
+            p.n, p.m, p.n, p.k);
+  };
+  const i64 count = p.batch.elements();
+  // Small products: a thread takes several whole ones. Large ones: BLAS shares each among the threads.
+  constexpr i64 kFlopsPerThread = 1 << 20;
+  const i64 flops = std::max<i64>(2 * p.m * p.n * p.k, 1);
+  const bool small = flops < 8 * kFlopsPerThread;
+  const i64 last = p.batch.rank - 1;
+  parallel_for(count, small ? std::max<i64>(kFlopsPerThread / flops, 1) : count, [&](i64 begin, i64 end) {
+    i64 i = begin;
+    walk(p.batch, begin, end, [&](const i64* offset, i64 n) {
+      for (i64 j = 0; j < n; ++j, ++i)
+        one(i, offset[0] + j * p.batch.strides[0][last], offset[1] + j * p.batch.strides[1][last]);
+    });
+  });
+}
+
+}  // namespace moegrad

@@ -1,0 +1,63 @@
+// Reductions over any set of axes.
+#pragma once
+#include "core/nest.h"
+#include "core/tensor.h"
+
+namespace moegrad {
+
+/// For the last argument of reductions: reduced axes stay, with size 1.
+inline constexpr bool keep_dims = true;
+
+/// y = sum of x over `axes` (over all axes where none are given); 0 where they are empty.
+///   Shapes    x [..] -> y without `axes`, or with size 1 there under keep_dims
+///   Dtypes    f32, f64 as they are (accumulated in that type, in a fixed order); i32, i64 and bool give i64
+///   Gradient  dx = dy repeated along `axes`; any order
+///   Errors    ShapeError: an axis is outside [-rank, rank) or named twice
+Tensor sum(const Tensor& x, const Axes& axes, bool keep = false);
+Tensor sum(const Tensor& x, int axis, bool keep = false);
+Tensor sum(const Tensor& x);
+
+/// y = sum / number of elements.  Dtypes f32, f64.  Gradient: dy / n repeated.
+///   Errors    as sum, and ShapeError: no elements to average
+Tensor mean(const Tensor& x, const Axes& axes, bool keep = false);
+Tensor mean(const Tensor& x, int axis, bool keep = false);
+Tensor mean(const Tensor& x);
+
+/// Largest / smallest element over `axes`; NaN if there is one.  Dtypes f32, f64, i32, i64.
+///   Gradient  dy shared evenly among the elements that tie for the extremum; any order
+///   Errors    as sum, and ShapeError: no elements
+Tensor amax(const Tensor& x, const Axes& axes, bool keep = false);
+Tensor amax(const Tensor& x, int axis, bool keep = false);
+Tensor amax(const Tensor& x);
+Tensor amin(const Tensor& x, const Axes& axes, bool keep = false);
+Tensor amin(const Tensor& x, int axis, bool keep = false);
+Tensor amin(const Tensor& x);
+
+/// x summed over the axes along which a tensor of `shape` was broadcast to x's shape: the adjoint of expand.
+///   Errors    InternalError: `shape` does not broadcast to x's
+Tensor sum_to(const Tensor& x, const Shape& shape);
+
+// Kernels, called only by ops/reduce.cpp. y[o, i] = op over r of x[o, r, i]; x is contiguous [outer, count, inner].
+namespace cpu {
+template <class Op, class X, class Y> void reduce_blocks(Op op, const X* x, Y* y, i64 outer, i64 count, i64 inner);
+}
+namespace cuda {
+template <class Op, class X, class Y> void reduce_blocks(Op op, const X* x, Y* y, i64 outer, i64 count, i64 inner);
+}
+
+namespace formula {
+// An associative operation, its neutral element first.
+template <class Y> struct SumOf {
+  Y first = 0;
+  MOEGRAD_HD Y operator()(Y a, Y b) const { return a + b; }
+};
+template <class Y> struct MaxOf {
+  Y first;
+  MOEGRAD_HD Y operator()(Y a, Y b) const { return a > b || a != a ? a : b; }
+};
+template <class Y> struct MinOf {
+  Y first;
+  MOEGRAD_HD Y operator()(Y a, Y b) const { return a < b || a != a ? a : b; }
+};
+}  // namespace formula
+}  // namespace moegrad

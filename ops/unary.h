@@ -1,0 +1,101 @@
+// Functions of one number, element by element.
+#pragma once
+#include "core/math.h"
+#include "core/tensor.h"
+#include "ops/arithmetic.h"
+
+namespace moegrad {
+
+/// y = -x, |x|, sign(x), x^2.  Dtypes f32, f64, i32, i64 (integers wrap around).
+///   Gradient  -dy;  dy sign(x), 0 at 0;  none;  2 x dy; any order
+Tensor neg(const Tensor& x);
+Tensor abs(const Tensor& x);
+Tensor sign(const Tensor& x);
+Tensor square(const Tensor& x);
+inline Tensor operator-(const Tensor& x) { return neg(x); }
+
+/// y = e^x, e^x - 1, ln x, ln(1 + x), sqrt x, 1 / sqrt x, 1 / x.  Dtypes f32, f64; accuracy as in core/math.h.
+///   Gradient  dy y;  dy (y + 1);  dy / x;  dy / (1 + x);  dy / 2y;  -dy y^3 / 2;  -dy y^2; any order
+Tensor exp(const Tensor& x);
+Tensor expm1(const Tensor& x);
+Tensor log(const Tensor& x);
+Tensor log1p(const Tensor& x);
+Tensor sqrt(const Tensor& x);
+Tensor rsqrt(const Tensor& x);
+Tensor reciprocal(const Tensor& x);
+
+/// y = sin x, cos x (radians), tanh x, erf x, 1 / (1 + e^-x).  Dtypes f32, f64.
+///   Gradient  dy cos x;  -dy sin x;  dy (1 - y^2);  dy 2/sqrt(pi) e^(-x^2);  dy y (1 - y); any order
+Tensor sin(const Tensor& x);
+Tensor cos(const Tensor& x);
+Tensor tanh(const Tensor& x);
+Tensor erf(const Tensor& x);
+Tensor sigmoid(const Tensor& x);
+
+/// Largest integer <= x, smallest >= x, nearest (ties to even).  Dtypes f32, f64.  Gradient: 0 everywhere, so none.
+Tensor floor(const Tensor& x);
+Tensor ceil(const Tensor& x);
+Tensor round(const Tensor& x);
+
+/// y = x^c for a fixed c.  Gradient: dy c x^(c-1); none where c = 0.
+Tensor pow(const Tensor& x, double c);
+
+/// y = min(max(x, low), high); NaN stays NaN.  Gradient: dy where low <= x <= high, else 0.  Errors: Error, low > high.
+Tensor clamp(const Tensor& x, double low, double high);
+
+namespace formula {
+struct Neg {
+  template <class T> MOEGRAD_HD T operator()(T x) const { return Sub{}(T(0), x); }
+};
+struct NegFloat {  // 0 - x would turn -(0) into 0
+  template <class T> MOEGRAD_HD T operator()(T x) const { return -x; }
+};
+struct Abs {
+  template <class T> MOEGRAD_HD T operator()(T x) const { return x < T(0) ? Sub{}(T(0), x) : x; }
+};
+struct AbsFloat {
+  template <class T> MOEGRAD_HD T operator()(T x) const { return std::abs(x); }
+};
+struct Sign {
+  template <class T> MOEGRAD_HD T operator()(T x) const { return x != x ? x : static_cast<T>((x > T(0)) - (x < T(0))); }
+};
+struct Square {
+  template <class T> MOEGRAD_HD T operator()(T x) const { return Mul{}(x, x); }
+};
+struct Reciprocal {
+  template <class T> MOEGRAD_HD T operator()(T x) const { return T(1) / x; }
+};
+struct Rsqrt {
+  template <class T> MOEGRAD_HD T operator()(T x) const { return T(1) / std::sqrt(x); }
+};
+
+// Functions of one argument by name.
+#define MOEGRAD_FORMULA(Name, expression)                                                        \
+  struct Name {                                                                                  \
+    template <class T> MOEGRAD_HD T operator()(T x) const { return static_cast<T>(expression); } \
+  };
+MOEGRAD_FORMULA(Exp, math::exp(x))
+MOEGRAD_FORMULA(Expm1, math::expm1(x))
+MOEGRAD_FORMULA(Log, math::log(x))
+MOEGRAD_FORMULA(Log1p, math::log1p(x))
+MOEGRAD_FORMULA(Sqrt, std::sqrt(x))
+MOEGRAD_FORMULA(Sin, std::sin(x))
+MOEGRAD_FORMULA(Cos, std::cos(x))
+MOEGRAD_FORMULA(Tanh, math::tanh(x))
+MOEGRAD_FORMULA(Erf, math::erf(x))
+MOEGRAD_FORMULA(Sigmoid, math::sigmoid(x))
+MOEGRAD_FORMULA(Floor, std::floor(x))
+MOEGRAD_FORMULA(Ceil, std::ceil(x))
+MOEGRAD_FORMULA(Round, std::nearbyint(x))
+#undef MOEGRAD_FORMULA
+
+template <class T> struct PowBy {
+  T exponent;
+  MOEGRAD_HD T operator()(T x) const { return std::pow(x, exponent); }
+};
+template <class T> struct Clamp {
+  T low, high;
+  MOEGRAD_HD T operator()(T x) const { return x < low ? low : x > high ? high : x; }
+};
+}  // namespace formula
+}  // namespace moegrad

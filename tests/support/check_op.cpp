@@ -1,0 +1,208 @@
+#include "tests/support/check_op.h"
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include "ops/arithmetic.h"
+#include "ops/autodiff/gradcheck.h"
+#include "ops/cast.h"
+#include "ops/slice.h"
+#include "ops/views.h"
+
+namespace moegrad::test {
+
+Input Input::fixed(const Tensor& t) {
+  Input in(t.shape());
+  in.values = t;
+  in.differentiable = false;
+  return in;
+}
+Input Input::at(const Tensor& t) {
+  Input in(t.shape());
+  in.values = t;
+  return in;
+}
+
+void for_each_index(const Shape& shape, const std::function<void(const std::vector<i64>&)>& visit) {
+  std::vector<i64> at(static_cast<std::size_t>(shape.rank()), 0);
+  for (i64 n = shape.elements(); n > 0; --n) {
+    visit(at);
+    for (int i = shape.rank() - 1; i >= 0 && ++at[static_cast<std::size_t>(i)] == shape[i]; --i)
+      at[static_cast<std::size_t>(i)] = 0;
+  }
+}
+
+namespace {
+i64 offset_of(const Tensor& x, const std::vector<i64>& index) {
+  i64 offset = 0;
+  for (int i = 0; i < x.rank(); ++i) offset += index[static_cast<std::size_t>(i)] * x.strides()[i];
+  return offset;
+}
+}  // namespace
+
+double value_at(const Tensor& x, const std::vector<i64>& index) {
+  return with_any(x.dtype(), [&]<class T>() { return static_cast<double>(x.data<T>()[offset_of(x, index)]); });
+}
+void set_value(const Tensor& x, const std::vector<i64>& index, double v) {
+  with_any(x.dtype(), [&]<class T>() { x.data<T>()[offset_of(x, index)] = static_cast<T>(v); });
+}
+
+Tensor random_tensor(const Shape& shape, u64 seed, double low, double high, DType dtype) {
+  std::mt19937_64 engine(seed);
+  std::uniform_real_distribution<double> uniform(low, high);
+  std::vector<double> v(static_cast<std::size_t>(shape.elements()));
+  for (double& x : v) x = uniform(engine);
+  return from_vector(std::span<const double>(v), shape, dtype);
+}
+
+std::function<Tensor(Args)> naive_map(std::function<double(const std::vector<double>&)> f) {
+  return [f](Args xs) {
+    Shape shape = xs[0].shape();
+    for (const Tensor& x : xs) shape = broadcast("naive_map", shape, x.shape());
+    Tensor y = empty(shape, DType::f64);
+    for_each_index(shape, [&](const std::vector<i64>& at) {
+      std::vector<double> v;
+      for (const Tensor& x : xs) {
+        std::vector<i64> own(at.end() - x.rank(), at.end());
+        for (int i = 0; i < x.rank(); ++i)
+          if (x.shape()[i] == 1) own[static_cast<std::size_t>(i)] = 0;
+        v.push_back(value_at(x, own));
+      }
+      set_value(y, at, f(v));
+    });
+    return y;
+  };
+}
+
+namespace {
+
+// Twice as long along the last axis of a reversed layout: `spread` makes the stored form, `restore` the view of it.
+Tensor spread(const Tensor& x) {
+  if (x.rank() == 0) return x;
+  Axes reversed;
+  for (int i = x.rank() - 1; i >= 0; --i) reversed.push_back(i);
+  const Tensor stored = contiguous(permute(x, reversed));
+  return place(stored, -1, 2 * stored.dim(-1) + 1, 1, 2, std::numeric_limits<double>::quiet_NaN());
+}
+Tensor restore(const Tensor& stored) {
+  if (stored.rank() == 0) return stored;
+  Axes reversed;
+  for (int i = stored.rank() - 1; i >= 0; --i) reversed.push_back(i);
+  return permute(slice(stored, -1, {1, kEnd, 2}), reversed);
+}
+
+}  // namespace
+
+Tensor strided_copy(const Tensor& x) {
+  no_grad guard;
+  if (!is_float(x.dtype())) return x;
+  return restore(spread(x));
+}
+
+double difference(const Tensor& a, const Tensor& b) {
+  const double infinite = std::numeric_limits<double>::infinity();
+  if (a.shape() != b.shape()) return infinite;
+  const std::vector<double> p = a.to_vector<double>(), q = b.to_vector<double>();
+  double worst = 0, largest = 0;
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    if (std::isnan(p[i]) && std::isnan(q[i])) continue;
+    if (p[i] == q[i]) continue;
+    if (!std::isfinite(p[i]) || !std::isfinite(q[i])) return infinite;
+    worst = std::max(worst, std::abs(p[i] - q[i]));
+    largest = std::max(largest, std::abs(q[i]));
+  }
+  return worst / (1 + largest);
+}
+
+namespace {
+
+// The run of one OpCheck.
+class Run {
+ public:
+  explicit Run(const OpCheck& check) : check_(check) {
+    u64 seed = check.seed;
+    for (const Input& in : check.inputs)
+      inputs_.push_back(in.values ? *in.values : random_tensor(in.shape, ++seed * 7919, in.low, in.high));
+  }
+
+  void value() {
+    const Tensor y = check_.op(inputs_);
+    if (check_.reference) {
+      const Tensor expected = check_.reference(inputs_);
+      INFO("value, seed ", check_.seed, ": got ", describe(y), ", reference ", describe(expected));
+      CHECK_LE(difference(y, expected), check_.value_tolerance);
+    }
+    if (check_.strided) {
+      std::vector<Tensor> views;
+      for (const Tensor& x : inputs_) views.push_back(strided_copy(x));
+      INFO("value with strided inputs, seed ", check_.seed);
+      CHECK_LE(difference(check_.op(views), y), check_.value_tolerance);
+    }
+    if (check_.f32) {
+      std::vector<Tensor> narrow;
+      for (const Tensor& x : inputs_) narrow.push_back(x.dtype() == DType::f64 ? cast(x, DType::f32) : x);
+      const Tensor y32 = check_.op(narrow);
+      INFO("f32 against f64, seed ", check_.seed, ": got ", describe(y32));
+      if (y.dtype() == DType::f64) CHECK_EQ(y32.dtype(), DType::f32);
+      CHECK_LE(difference(y32, y), check_.f32_tolerance);
+    }
+  }
+
+  void gradients(bool strided) {
+    std::vector<Tensor> wanted;
+    for (std::size_t i = 0; i < inputs_.size(); ++i)
+      if (check_.inputs[i].differentiable) wanted.push_back(strided ? stored(inputs_[i]) : inputs_[i]);
+    const Function f = [&](const std::vector<Tensor>& xs) {
+      std::vector<Tensor> all = inputs_;
+      std::size_t next = 0;
+      for (std::size_t i = 0; i < all.size(); ++i)
+        if (check_.inputs[i].differentiable) all[i] = strided ? restore_zeros(xs[next++]) : xs[next++];
+      return check_.op(all);
+    };
+    const GradReport report = gradcheck(
+        f, wanted,
+        {.rtol = check_.tolerance * 10, .atol = check_.tolerance, .order = check_.order, .seed = check_.seed});
+    CHECK_MESSAGE(report.ok, (strided ? "strided inputs, seed " : "seed "), check_.seed, ", ", report.text());
+  }
+
+ private:
+  // As spread and restore, with zeros in the gaps: their gradient is checked too, and is zero.
+  static Tensor stored(const Tensor& x) {
+    no_grad guard;
+    const Tensor s = spread(x);
+    return from_vector(
+        [&] {
+          std::vector<double> v = s.to_vector<double>();
+          for (double& e : v) e = std::isnan(e) ? 0 : e;
+          return v;
+        }(),
+        s.shape());
+  }
+  static Tensor restore_zeros(const Tensor& s) { return restore(s); }
+
+  const OpCheck& check_;
+  std::vector<Tensor> inputs_;
+};
+
+}  // namespace
+
+void check_op(const OpCheck& check) {
+  Run run(check);
+  run.value();
+  if (check.order == 0) return;
+  GradAudit audit;
+  run.gradients(false);
+  if (check.strided) run.gradients(true);
+  if (!check.audit) return;
+  for (const auto& [name, entry] : audit.entries()) {
+    INFO("op '", name, "' declares saves ", fmt::format("{:#x}", entry.declared), " and its gradient reads ",
+         fmt::format("{:#x}", entry.read));
+    CHECK_EQ(entry.declared & ~entry.read, 0u);
+  }
+}
+
+}  // namespace moegrad::test
