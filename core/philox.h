@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "core/fwd.h"
+#include "core/math.h"
 
 namespace moegrad::random {
 
@@ -67,6 +68,40 @@ template <class F> MOEGRAD_HD inline Block<F> uniform_block(Words w) {
 template <class F> MOEGRAD_HD inline F uniform(u64 seed, u32 draw, u32 step, i64 i) {
   const u64 index = static_cast<u64>(i);
   return uniform_block<F>(philox(seed, draw, step, index / kPerBlock<F>)).value[index % kPerBlock<F>];
+}
+
+/// Two standard normal numbers: the coordinates of a point in the plane at a random distance and angle.
+///   distance  uniform on (0, 1]; never 0, whose logarithm is infinite
+///   angle     uniform on [-1/2, 1/2], in turns
+///   Source    Box and Muller: A note on the generation of random normal deviates (1958)
+template <class F> MOEGRAD_HD inline math::SinCos<F> normal_pair(F distance, F angle) {
+  const F radius = math::sqrt(-2 * math::log(distance));
+  const math::SinCos<F> direction = math::sin_cos_turn(angle);
+  return {radius * direction.sin, radius * direction.cos};
+}
+
+/// Standard normal. At most 6.7 (float) or 8.7 (double) from 0, beyond which a normal number lies with a probability of
+/// 3e-11 or 5e-18.
+template <class F> MOEGRAD_HD inline Block<F> normal_block(Words w) {
+  if constexpr (std::is_same_v<F, float>) {
+    const auto distance = [](u32 word) {  // 31 bits, because 32 would not fit an i32, and a half more than a multiple
+      return math::mul_add(static_cast<float>(static_cast<i32>(word >> 1)), 0x1p-31f, 0x1p-32f);
+    };
+    const auto angle = [](u32 word) { return static_cast<float>(static_cast<i32>(word)) * 0x1p-32f; };
+    const math::SinCos<F> first = normal_pair(distance(w.word[0]), angle(w.word[1]));
+    const math::SinCos<F> second = normal_pair(distance(w.word[2]), angle(w.word[3]));
+    return {{first.cos, first.sin, second.cos, second.sin}};
+  } else {
+    const Block<F> u = uniform_block<F>(w);
+    const math::SinCos<F> pair = normal_pair(u.value[0] + 0x1p-54, u.value[1] - 0.5);
+    return {{pair.cos, pair.sin}};
+  }
+}
+
+/// Element i of a standard normal draw, by itself. Equals what the fill kernels write there.
+template <class F> MOEGRAD_HD inline F normal(u64 seed, u32 draw, u32 step, i64 i) {
+  const u64 index = static_cast<u64>(i);
+  return normal_block<F>(philox(seed, draw, step, index / kPerBlock<F>)).value[index % kPerBlock<F>];
 }
 
 /// floor(a * b / 2^64), from 32-bit halves: neither ISO C++ nor a GPU has a portable 128-bit product.
