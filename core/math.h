@@ -32,9 +32,10 @@ template <> struct Format<float> {
   static constexpr float kTiny = 0x1p-126f;          // the smallest normal number
   static constexpr float kLn2High = 0x1.62e4p-1f;    // few enough bits that n * kLn2High is exact for every exponent n
   static constexpr float kLn2Low = 0x1.7f7d1cp-20f;  // ln 2 - kLn2High
-  static constexpr float kExpLow = -104, kExpHigh = 89;        // e^x is 0 below and infinite above
-  static constexpr float kExpm1Low = -30;                      // e^x - 1 is -1 below
-  static constexpr float kErfHigh = 4, kTanhHigh = 10;         // erf and tanh are 1 above
+  static constexpr float kExpLow = -104, kExpHigh = 89;  // e^x is 0 below and infinite above
+  static constexpr float kExpm1Low = -30;                // e^x - 1 is -1 below
+  static constexpr float kErfHigh = 4, kTanhHigh = 10;   // erf and tanh are 1 above
+  static constexpr float kErfcxCenter = 2;
   static constexpr float kErfcHigh = 10.5f, kCdfHigh = 14.5f;  // erfc(x) and the normal tail vanish above
   static constexpr Bits kSplit = ~Bits{0xFFF};                 // the upper half of the mantissa, whose square is exact
 };
@@ -48,6 +49,7 @@ template <> struct Format<double> {
   static constexpr double kExpLow = -746, kExpHigh = 710;
   static constexpr double kExpm1Low = -45;
   static constexpr double kErfHigh = 6, kTanhHigh = 22;
+  static constexpr double kErfcxCenter = 4;
   static constexpr double kErfcHigh = 27.5, kCdfHigh = 39;
   static constexpr Bits kSplit = ~Bits{0x7FFFFFF};
 };
@@ -138,21 +140,24 @@ template <class F> MOEGRAD_HD inline F reduce(F x, F n) {
   return mul_add(n, -Format<F>::kLn2Low, mul_add(n, -Format<F>::kLn2High, x));
 }
 
-/// e^(x - low) for a small correction `low` that x - low would round away.
-template <class F> MOEGRAD_HD inline F exp_difference(F x, F low) {
-  using P = Format<F>;
-  x = x < P::kExpLow ? P::kExpLow : x;  // comparisons are false for NaN, which so passes through
-  x = x > P::kExpHigh ? P::kExpHigh : x;
-  const F n = nearest_power(x - low);
-  const F y = 1 + expm1_reduced(reduce(x, n) - low);
-  // 2^n may lie outside the format while the result does not, so it is applied in two factors. Only the last product
-  // can round, and only to a subnormal.
-  const F half = mul_add(n, F(0.5), P::kRound) - P::kRound;
-  return y * pow2(half) * pow2(n - half);
+/// 2^n e^r for integer n. 2^n may lie outside the format while the result does not, so it is applied in two factors.
+/// Only the last product can round, and only to a subnormal.
+template <class F> MOEGRAD_HD inline F exp_reduced(F n, F r) {
+  const F half = mul_add(n, F(0.5), Format<F>::kRound) - Format<F>::kRound;
+  return (1 + expm1_reduced(r)) * pow2(half) * pow2(n - half);
+}
+
+/// x, limited to where e^x is neither 0 nor infinite for sure. Comparisons are false for NaN, which so passes through.
+template <class F> MOEGRAD_HD inline F clamp_exponent(F x) {
+  x = x < Format<F>::kExpLow ? Format<F>::kExpLow : x;
+  return x > Format<F>::kExpHigh ? Format<F>::kExpHigh : x;
 }
 
 /// e^x.   Bound  1.1 ulp
-template <class F> MOEGRAD_HD inline F exp(F x) { return exp_difference(x, F(0)); }
+template <class F> MOEGRAD_HD inline F exp(F x) {
+  const F c = clamp_exponent(x), n = nearest_power(c);
+  return exp_reduced(n, reduce(c, n));
+}
 
 /// e^x - 1, also for tiny x.   Bound  1.5 ulp
 template <class F> MOEGRAD_HD inline F expm1(F x) {
@@ -283,34 +288,43 @@ template <class F> MOEGRAD_HD inline F erf(F x) {
   return copysign(expm1(-erf_exponent(a)), x);
 }
 
-/// (1 + 2a) e^(a^2) erfc(a) for 0 <= a <= kErfcHigh, which stays between 1 and 1.3. A polynomial in (a - c) / (a + c).
+/// (1 + 2b) e^(b^2) erfc(b) for b >= 0, which stays between 1 and 1.3, as a polynomial in t = (b - c) / (b + c) with
+/// c = kErfcxCenter.
 ///   Source  Shepherd and Laframboise: Chebyshev approximation of (1 + 2x) exp(x^2) erfc x (1981); coefficients ours
-MOEGRAD_HD inline float erfcx_numerator(float a) {
-  return polynomial((a - 2) / (a + 2), 0x1.46e80ep0f, -0x1.7bf616p-4f, -0x1.54084ep-3f, 0x1.4ffc4ap-3f, -0x1.bc09c8p-5f,
+MOEGRAD_HD inline float erfcx_numerator(float t) {
+  return polynomial(t, 0x1.46e80ep0f, -0x1.7bf616p-4f, -0x1.54084ep-3f, 0x1.4ffc4ap-3f, -0x1.bc09c8p-5f,
                     -0x1.081d5cp-7f, 0x1.1aca7p-7f, 0x1.584656p-10f, -0x1.41e954p-10f, -0x1.a2d8c6p-12f);
 }
-MOEGRAD_HD inline double erfcx_numerator(double a) {
-  return polynomial((a - 4) / (a + 4), 0x1.3ba5916e9fd7fp0, -0x1.1df1ad154a29bp-3, 0x1.f7f5df66fd7f7p-7,
-                    0x1.16ecefcfa5f66p-4, -0x1.9ddb23c3e909dp-4, 0x1.7fee004df845cp-4, -0x1.0fb06dfe4f8c7p-4,
-                    0x1.3079edf9d10d5p-5, -0x1.0962388232e54p-6, 0x1.49c671996d062p-8, -0x1.8d4a9e7092b54p-11,
-                    -0x1.a1de8655d7d54p-13, 0x1.3be0b9ea434c9p-13, -0x1.9969e360e1e7ap-16, -0x1.78a47b147ac82p-17,
-                    0x1.7fb1dfc075829p-18, 0x1.437d54b2fee81p-22, -0x1.c0295c7e2daf6p-21, 0x1.0e1a64576d449p-24,
-                    0x1.ee9bf9f307f34p-24, -0x1.0d72d959e330bp-27, -0x1.d50235deb75dfp-27, -0x1.eed2ec3cd65eep-30);
+MOEGRAD_HD inline double erfcx_numerator(double t) {
+  return polynomial(t, 0x1.3ba5916e9fd7fp0, -0x1.1df1ad154a29bp-3, 0x1.f7f5df66fd7f7p-7, 0x1.16ecefcfa5f66p-4,
+                    -0x1.9ddb23c3e909dp-4, 0x1.7fee004df845cp-4, -0x1.0fb06dfe4f8c7p-4, 0x1.3079edf9d10d5p-5,
+                    -0x1.0962388232e54p-6, 0x1.49c671996d062p-8, -0x1.8d4a9e7092b54p-11, -0x1.a1de8655d7d54p-13,
+                    0x1.3be0b9ea434c9p-13, -0x1.9969e360e1e7ap-16, -0x1.78a47b147ac82p-17, 0x1.7fb1dfc075829p-18,
+                    0x1.437d54b2fee81p-22, -0x1.c0295c7e2daf6p-21, 0x1.0e1a64576d449p-24, 0x1.ee9bf9f307f34p-24,
+                    -0x1.0d72d959e330bp-27, -0x1.d50235deb75dfp-27, -0x1.eed2ec3cd65eep-30);
+}
+
+/// e^(b^2) erfc(b) for b = scale a. (scale a is left to mul_add, as everywhere; its rounding would not matter.)
+template <class F> MOEGRAD_HD inline F erfcx(F a, F scale) {
+  constexpr F c = Format<F>::kErfcxCenter;
+  return erfcx_numerator(mul_add(scale, a, -c) / mul_add(scale, a, c)) / mul_add(2 * scale, a, F(1));
 }
 
 /// e^(-scale a^2), for scale 1 or 1/2. The square is split into an exact part and a rest, or its rounding error would
 /// appear in the result multiplied by the exponent.
 template <class F> MOEGRAD_HD inline F exp_minus_square(F a, F scale) {
   const F high = from_bits<F>(bits(a) & Format<F>::kSplit);
-  return exp_difference(-scale * (high * high), scale * ((a - high) * (a + high)));
+  const F c = clamp_exponent(-scale * (high * high)), low = scale * (high - a), sum = a + high;
+  const F n = nearest_power(mul_add(low, sum, c));
+  return exp_reduced(n, mul_add(low, sum, reduce(c, n)));
 }
 
 /// 1 - erf(x), with full relative accuracy where it is tiny.   Bound  7 ulp
 template <class F> MOEGRAD_HD inline F erfc(F x) {
   F a = abs(x);
   a = a > Format<F>::kErfcHigh ? Format<F>::kErfcHigh : a;
-  const F tail = exp_minus_square(a, F(1)) * (erfcx_numerator(a) / mul_add(F(2), a, F(1)));
-  return x < 0 ? 2 - tail : tail;
+  const F e = exp_minus_square(a, F(1)), t = erfcx(a, F(1));
+  return x < 0 ? mul_add(-e, t, F(2)) : e * t;
 }
 
 /// Probability that a standard normal number is below x: (1 + erf(x / sqrt(2))) / 2, but with full relative accuracy
@@ -318,9 +332,8 @@ template <class F> MOEGRAD_HD inline F erfc(F x) {
 template <class F> MOEGRAD_HD inline F normal_cdf(F x) {
   F a = abs(x);
   a = a > Format<F>::kCdfHigh ? Format<F>::kCdfHigh : a;
-  const F b = a * static_cast<F>(0x1.6a09e667f3bcdp-1);  // its rounding error matters to e^(-b^2) only
-  const F tail = F(0.5) * exp_minus_square(a, F(0.5)) * (erfcx_numerator(b) / mul_add(F(2), b, F(1)));
-  return x < 0 ? tail : 1 - tail;
+  const F e = exp_minus_square(a, F(0.5)), t = F(0.5) * erfcx(a, static_cast<F>(0x1.6a09e667f3bcdp-1));
+  return x < 0 ? e * t : mul_add(-e, t, F(1));
 }
 
 // ---- Angles ------------------------------------------------------------------------------------------------------
