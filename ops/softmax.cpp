@@ -274,7 +274,7 @@ template <class F> void cpu::log_softmax_blocks(const F* x, F* y, const SoftmaxB
     for (i64 i = 0; i < n; ++i) out[i] = (in.a[i] - top) - log_sum;
   };
   const auto strip = [n = b.n](Sources<F> in, F* out, i64 stride, i64 width) {
-    F top[kStrip], sum[kStrip];
+    F top[kStrip] = {}, sum[kStrip];  // = {} only because GCC 12 cannot see that `largest` sets it
     largest(in.a, n, stride, width, top);
     sum_of_exponentials(in.a, n, stride, width, top, sum);
     for (i64 i = 0; i < width; ++i) sum[i] = math::log(sum[i]);
@@ -290,7 +290,7 @@ template <class F> void cpu::logsumexp_blocks(const F* x, F* y, const SoftmaxBlo
     *out = shift + math::log(sum_of_exponentials(in.a, n, shift));
   };
   const auto strip = [n = b.n](Sources<F> in, F* out, i64 stride, i64 width) {
-    F shift[kStrip], sum[kStrip];
+    F shift[kStrip] = {}, sum[kStrip];  // = {} only because GCC 12 cannot see that `largest` sets it
     largest(in.a, n, stride, width, shift);
     for (i64 i = 0; i < width; ++i) shift[i] = finite_or_zero(shift[i]);
     sum_of_exponentials(in.a, n, stride, width, shift, sum);
