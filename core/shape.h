@@ -97,7 +97,7 @@ using Strides = Shape;
 
 /// Strides of a contiguous tensor: the last axis is 1.
 Strides row_major(const Shape& shape);
-/// True when elements in logical order lie one after another (axes of size 1 may have any stride).
+/// True when elements in logical order lie one after another (axes of size 1 may have any stride), or there are none.
 bool is_row_major(const Shape& shape, const Strides& strides);
 
 /// NumPy broadcasting of two shapes. Throws ShapeError: sizes differ and neither is 1.

@@ -49,6 +49,10 @@ Tensor share(const Tensor& wins, const Tensor& ties, DType dtype) {
 Tensor scalar_like(double value, const Tensor& x) {
   if (x.dtype() == DType::boolean)
     throw DTypeError(fmt::format("arithmetic: a number needs a number beside it; got {}", describe(x)));
+  const double most = x.dtype() == DType::i32 ? 0x1p31 : 0x1p63;
+  if (is_int(x.dtype()) && !(value == std::trunc(value) && value >= -most && value < most))
+    throw DTypeError(fmt::format("arithmetic: a number beside {} must be whole and in its range; got {} and {}",
+                                 name(x.dtype()), value, describe(x)));
   return scalar(value, x.dtype(), x.device());
 }
 
@@ -93,31 +97,37 @@ Tensor pow(const Tensor& a_any, const Tensor& b_any) {
                 [](const GradArgs& g) -> Grads {
                   const Tensor x = g.in(0), p = g.in(1);
                   Tensor da, db;
-                  if (g.needs(0)) da = g.dy * p * pow(x, p - 1.0);
-                  if (g.needs(1)) {
-                    const Tensor at_zero = cast(eq(x, scalar_like(0, x)), x.dtype());  // log(0 + 1) = 0 there
-                    db = g.dy * g.y() * log(x + at_zero);
+                  const Tensor at_zero = eq(x, scalar_like(0, x));
+                  if (g.needs(0)) {
+                    const Tensor constant = logical_and(at_zero, eq(p, scalar_like(0, p)));  // a^0 at 0: 0 * 0^0 = 0
+                    da = g.dy * p * pow(x, p - 1.0 + constant);
                   }
+                  if (g.needs(1)) db = g.dy * g.y() * log(x + at_zero);  // log(0 + 1) = 0
                   return {da, db};
                 });
 }
 
+namespace {
+// To the operand that was taken; half to each at a tie.
+template <bool kLarger> Grads extremum_gradient(const GradArgs& g) {
+  const Tensor p = g.in(0), q = g.in(1), ties = eq(p, q);
+  const auto of = [&](int i, const Tensor& wins) {
+    return g.needs(i) ? g.dy * share(wins, ties, p.dtype()) : Tensor{};
+  };
+  return {of(0, kLarger ? gt(p, q) : lt(p, q)), of(1, kLarger ? lt(p, q) : gt(p, q))};
+}
+}  // namespace
+
 Tensor maximum(const Tensor& a_any, const Tensor& b_any) {
   const auto [a, b] = adopt("maximum", a_any, b_any);
   return record("maximum", apply_number<formula::Maximum>("maximum", a, b), {a, b}, saves(kX0 | kX1),
-                [](const GradArgs& g) -> Grads {
-                  const Tensor p = g.in(0), q = g.in(1), ties = eq(p, q);
-                  return {g.dy * share(gt(p, q), ties, p.dtype()), g.dy * share(lt(p, q), ties, p.dtype())};
-                });
+                extremum_gradient<true>);
 }
 
 Tensor minimum(const Tensor& a_any, const Tensor& b_any) {
   const auto [a, b] = adopt("minimum", a_any, b_any);
   return record("minimum", apply_number<formula::Minimum>("minimum", a, b), {a, b}, saves(kX0 | kX1),
-                [](const GradArgs& g) -> Grads {
-                  const Tensor p = g.in(0), q = g.in(1), ties = eq(p, q);
-                  return {g.dy * share(lt(p, q), ties, p.dtype()), g.dy * share(gt(p, q), ties, p.dtype())};
-                });
+                extremum_gradient<false>);
 }
 
 }  // namespace moegrad

@@ -11,8 +11,8 @@ namespace moegrad {
 /// y = a + b,  a - b,  a * b
 ///   Shapes    a, b broadcast to y
 ///   Dtypes    f32, f64, i32, i64; both alike, but a bool operand becomes the other's dtype. Integers wrap around
-///   Gradient  da = dy, dy, dy b;  db = dy, -dy, dy a; any order. The engine sums them back to a broadcast operand's
-///   shape Errors    ShapeError: shapes do not broadcast.  DTypeError: two dtypes, or bool and bool
+///   Gradient  da = dy, dy, dy b;  db = dy, -dy, dy a; any order. The engine sums them back to a broadcast operand
+///   Errors    ShapeError: shapes do not broadcast.  DTypeError: two dtypes, or bool and bool
 /// mul by a structured one-hot stays structured where the other operand broadcasts to its shape (rule R3).
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor sub(const Tensor& a, const Tensor& b);
@@ -23,15 +23,16 @@ Tensor mul(const Tensor& a, const Tensor& b);
 Tensor div(const Tensor& a, const Tensor& b);
 
 /// y = a^b for a >= 0, or an integer b.  Dtypes f32, f64.
-///   Gradient  da = dy b a^(b-1);  db = dy y log(a), and 0 where a = 0
+///   Gradient  da = dy b a^(b-1), and 0 where b = 0;  db = dy y log(a), and 0 where a = 0
 Tensor pow(const Tensor& a, const Tensor& b);
 
 /// The larger / smaller of a and b; NaN if one is NaN.  Dtypes f32, f64, i32, i64.
-///   Gradient  to the operand that was taken; a tie gives half to each
+///   Gradient  to the operand that was taken; a tie gives half to each, a NaN nothing to either
 Tensor maximum(const Tensor& a, const Tensor& b);
 Tensor minimum(const Tensor& a, const Tensor& b);
 
-// A C++ number takes the dtype of the tensor beside it.
+/// A scalar with the dtype and device of x: what a C++ number beside a tensor becomes.
+///   Errors    DTypeError: x is bool; or x holds integers and the number is not whole, or outside their range
 Tensor scalar_like(double value, const Tensor& x);
 inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
 inline Tensor operator-(const Tensor& a, const Tensor& b) { return sub(a, b); }

@@ -7,10 +7,12 @@
 namespace moegrad {
 namespace {
 
-template <class Op> Tensor compare(const char* op, const Tensor& a, const Tensor& b) {
-  check_same_device(op, a, b);
-  check_same_dtype(op, a, b);
-  Tensor y = empty(broadcast(op, a.shape(), b.shape()), DType::boolean, a.device());
+// y = Op(a, b), or Op(b, a) if swapped: errors name the operands in the caller's order.
+template <class Op> Tensor compare(const char* op, const Tensor& a_any, const Tensor& b_any, bool swapped = false) {
+  check_same_device(op, a_any, b_any);
+  check_same_dtype(op, a_any, b_any);
+  Tensor y = empty(broadcast(op, a_any.shape(), b_any.shape()), DType::boolean, a_any.device());
+  const Tensor &a = swapped ? b_any : a_any, &b = swapped ? a_any : b_any;
   const Nest<3> nest = nest_over<3>(y.shape(), {&a, &b, &y});
   with_any(a.dtype(),
            [&]<class T>() { MOEGRAD_LAUNCH(a.device(), map2, Op{}, a.data<T>(), b.data<T>(), y.data<bool>(), nest); });
@@ -35,8 +37,8 @@ Tensor eq(const Tensor& a, const Tensor& b) { return compare<formula::Eq>("eq", 
 Tensor ne(const Tensor& a, const Tensor& b) { return compare<formula::Ne>("ne", a, b); }
 Tensor lt(const Tensor& a, const Tensor& b) { return compare<formula::Lt>("lt", a, b); }
 Tensor le(const Tensor& a, const Tensor& b) { return compare<formula::Le>("le", a, b); }
-Tensor gt(const Tensor& a, const Tensor& b) { return compare<formula::Lt>("gt", b, a); }
-Tensor ge(const Tensor& a, const Tensor& b) { return compare<formula::Le>("ge", b, a); }
+Tensor gt(const Tensor& a, const Tensor& b) { return compare<formula::Lt>("gt", a, b, true); }
+Tensor ge(const Tensor& a, const Tensor& b) { return compare<formula::Le>("ge", a, b, true); }
 
 Tensor logical_and(const Tensor& a, const Tensor& b) {
   check_bool("logical_and", a), check_bool("logical_and", b);

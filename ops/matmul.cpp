@@ -43,6 +43,15 @@ void check(const Tensor& a, const Tensor& b) {
                                  to_string(b.shape()), inner_a, inner_b));
 }
 
+Shape batch_of_both(const Tensor& a, const Tensor& b) {
+  const Shape p = batch_of(a), q = batch_of(b);
+  for (int i = 1; i <= std::min(p.rank(), q.rank()); ++i)
+    if (const i64 m = p[p.rank() - i], n = q[q.rank() - i]; m != n && m != 1 && n != 1)
+      throw ShapeError(fmt::format("matmul: batch sizes must match or be 1; got a {} and b {} ({} != {})",
+                                   to_string(a.shape()), to_string(b.shape()), m, n));
+  return broadcast("matmul", p, q);
+}
+
 Tensor product(const Tensor& a, const Tensor& b, const Shape& batch) {
   Shape shape = batch;
   shape.push_back(a.dim(-2));
@@ -95,7 +104,7 @@ Tensor matmul(const Tensor& a_any, const Tensor& b_any) {
   check(a_any, b_any);
   if (a_any.rank() == 1) return squeeze(matmul(unsqueeze(a_any, 0), b_any), b_any.rank() == 1 ? 0 : -2);
   if (b_any.rank() == 1) return squeeze(matmul(a_any, unsqueeze(b_any, 1)), -1);
-  const Shape batch = broadcast("matmul", batch_of(a_any), batch_of(b_any));
+  const Shape batch = batch_of_both(a_any, b_any);
   if (b_any.rank() == 2 && a_any.rank() > 2) {  // one large product instead of a batch of small ones
     Shape shape = a_any.shape();
     shape.back() = b_any.dim(1);
@@ -108,6 +117,12 @@ Tensor matmul(const Tensor& a_any, const Tensor& b_any) {
 
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b) {
   if (w.rank() != 2) throw ShapeError(fmt::format("linear: w must be [out, in]; got w {}", to_string(w.shape())));
+  if (x.rank() == 0 || x.dim(-1) != w.dim(1))
+    throw ShapeError(fmt::format("linear: the last axis of x must be as long as that of w; got x {} and w {}",
+                                 to_string(x.shape()), to_string(w.shape())));
+  if (b && b.shape() != Shape{w.dim(0)})
+    throw ShapeError(
+        fmt::format("linear: b must be [out]; got b {} for w {}", to_string(b.shape()), to_string(w.shape())));
   const Tensor y = matmul(x, transpose(w));
   return b ? y + b : y;
 }

@@ -1,7 +1,7 @@
 // Reductions over any set of axes.
 #pragma once
-#include "core/nest.h"
 #include "core/tensor.h"
+#include "ops/arithmetic.h"
 
 namespace moegrad {
 
@@ -10,7 +10,8 @@ inline constexpr bool keep_dims = true;
 
 /// y = sum of x over `axes` (over all axes where none are given); 0 where they are empty.
 ///   Shapes    x [..] -> y without `axes`, or with size 1 there under keep_dims
-///   Dtypes    f32, f64 as they are (accumulated in that type, in a fixed order); i32, i64 and bool give i64
+///   Dtypes    f32, f64 as they are (accumulated in that type, pairwise, in an order that depends on shape and strides
+///             only); i32, i64 and bool give i64, which wraps around
 ///   Gradient  dx = dy repeated along `axes`; any order
 ///   Errors    ShapeError: an axis is outside [-rank, rank) or named twice
 Tensor sum(const Tensor& x, const Axes& axes, bool keep = false);
@@ -37,19 +38,11 @@ Tensor amin(const Tensor& x);
 ///   Errors    InternalError: `shape` does not broadcast to x's
 Tensor sum_to(const Tensor& x, const Shape& shape);
 
-// Kernels, called only by ops/reduce.cpp. y[o, i] = op over r of x[o, r, i]; x is contiguous [outer, count, inner].
-namespace cpu {
-template <class Op, class X, class Y> void reduce_blocks(Op op, const X* x, Y* y, i64 outer, i64 count, i64 inner);
-}
-namespace cuda {
-template <class Op, class X, class Y> void reduce_blocks(Op op, const X* x, Y* y, i64 outer, i64 count, i64 inner);
-}
-
 namespace formula {
-// An associative operation, its neutral element first.
+// An associative operation and its neutral element.
 template <class Y> struct SumOf {
   Y first = 0;
-  MOEGRAD_HD Y operator()(Y a, Y b) const { return a + b; }
+  MOEGRAD_HD Y operator()(Y a, Y b) const { return Add{}(a, b); }
 };
 template <class Y> struct MaxOf {
   Y first;

@@ -16,6 +16,7 @@ struct Positions {
 };
 Positions positions_of(const Tensor& x, Range r, i64 n) {
   if (r.step == 0) throw IndexError(fmt::format("slice: step must not be 0; got x {}", to_string(x.shape())));
+  r.step = std::clamp<i64>(r.step, -n - 1, n + 1);  // a longer step meets one position, too, and may overflow
   const auto wrap = [n](i64 i) { return i < 0 ? std::max<i64>(i + n, -1) : i; };
   if (r.step > 0) {
     const i64 begin = std::clamp<i64>(wrap(r.begin), 0, n), end = std::clamp<i64>(wrap(r.end), 0, n);
@@ -71,13 +72,18 @@ Tensor select(const Tensor& x, int axis_any, i64 position) {
 
 Tensor place(const Tensor& x, int axis_any, i64 n, i64 begin, i64 step, double fill) {
   const int axis = check_axis("place", x.shape(), axis_any);
-  const i64 count = x.shape()[axis], last = begin + (count - 1) * step;
+  const i64 count = x.shape()[axis];
   Shape shape = x.shape();
   shape[axis] = n;
   check_sizes("place", shape);
-  if (step == 0 || (count > 0 && (begin < 0 || begin >= n || last < 0 || last >= n)))
+  const auto fits = [&] {  // begin + (count - 1) step, without overflow
+    const i64 room = step > 0 ? n - 1 - begin : begin;
+    return begin >= 0 && begin < n && (count == 1 || (step >= -n && step <= n && count - 1 <= room / std::abs(step)));
+  };
+  if (step == 0 || (count > 0 && !fits()))
     throw IndexError(fmt::format("place: positions must be in [0, {}); got begin = {}, step = {} for axis {} of x {}",
                                  n, begin, step, axis_any, to_string(x.shape())));
+  if (count <= 1) step = 1;
   Tensor y = full(shape, fill, x.dtype(), x.device());
   const Tensor part = part_of(y, axis, {begin, count, step});
   const Nest<2> nest = nest_over<2>(x.shape(), {&x, &part});

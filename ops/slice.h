@@ -10,7 +10,9 @@ namespace moegrad {
 /// The end of an axis, whatever its size.
 inline constexpr i64 kEnd = std::numeric_limits<i64>::max();
 
-/// begin, begin + step, .. up to but without end; negative begin and end count from the end of the axis (as in Python).
+/// begin, begin + step, .. up to but without end; negative begin and end count from the end of the axis, and what lies
+/// outside it is cut off (as in Python). With a negative step, kEnd means down to and with position 0: {-1, kEnd, -1}
+/// is the whole axis backwards.
 struct Range {
   i64 begin = 0, end = kEnd, step = 1;
 };

@@ -17,16 +17,17 @@ namespace {
 }
 
 // `shape` with its -1 replaced by the size that fits.
-Shape complete(const Tensor& x, Shape shape) {
+Shape complete(const Tensor& x, const Shape& wanted) {
+  Shape shape = wanted;
   const int unknown = shape.find(-1);
   if (unknown >= 0) {
     shape[unknown] = 1;
-    if (shape.contains(-1) || shape.contains(0)) throw_reshape(x, shape);
+    if (shape.contains(-1) || shape.contains(0)) throw_reshape(x, wanted);
     check_sizes("reshape", shape);
     shape[unknown] = x.size() / shape.elements();
   }
   check_sizes("reshape", shape);
-  if (shape.elements() != x.size()) throw_reshape(x, shape);
+  if (shape.elements() != x.size()) throw_reshape(x, wanted);
   return shape;
 }
 
@@ -119,7 +120,10 @@ Tensor transpose(const Tensor& x) {
 Tensor expand(const Tensor& x, const Shape& shape) {
   if (x.shape() == shape) return x;
   check_sizes("expand", shape);
-  if (x.rank() > shape.rank() || broadcast("expand", x.shape(), shape) != shape)
+  bool fits = x.rank() <= shape.rank();
+  for (int i = 1; fits && i <= x.rank(); ++i)
+    fits = x.shape()[x.rank() - i] == 1 || x.shape()[x.rank() - i] == shape[shape.rank() - i];
+  if (!fits)
     throw ShapeError(
         fmt::format("expand: x must broadcast to the shape; got x {} and {}", to_string(x.shape()), to_string(shape)));
   if (const Structure* s = structure_of(x))

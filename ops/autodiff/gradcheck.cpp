@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 #include <random>
 
 #include "core/autograd.h"
@@ -78,7 +79,7 @@ class Checker {
         (at_step(f, i, direction, options_.eps, r) - at_step(f, i, direction, -options_.eps, r)) / (2 * options_.eps);
     double length = 1;
     for (std::size_t k = 0; k < analytic.size(); ++k)
-      r.analytic += analytic[k] * direction[k], length += std::abs(direction[k]);
+      if (direction[k] != 0) r.analytic += analytic[k] * direction[k], length += std::abs(direction[k]);
     r.error = std::abs(r.numeric - r.analytic);
     r.allowed = (element < 0 ? length : 1) * options_.atol +
                 options_.rtol * std::max(std::abs(r.numeric), std::abs(r.analytic));
@@ -103,11 +104,16 @@ class Checker {
     return y;
   }
 
+  // How far off, in units of what is allowed. NaN is infinitely bad, and so is a choice that changed.
+  static double badness(const GradReport& r) {
+    if (std::isnan(r.error) || !r.reason.empty()) return std::numeric_limits<double>::infinity();
+    return r.allowed > 0 ? r.error / r.allowed : -1;
+  }
   static void note(const GradReport& r, GradReport& worst) {
-    const double now = r.allowed > 0 ? r.error / r.allowed : 0,
-                 before = worst.allowed > 0 ? worst.error / worst.allowed : -1;
-    const bool worse = worst.ok ? !r.ok || now > before : !r.ok && now > before;
-    if (!worse) return;
+    const bool worse = badness(r) > badness(worst);
+    // An element says more than a direction.
+    const bool replace = worst.ok != r.ok ? worst.ok : worst.ok || r.element >= 0 || worst.element < 0 ? worse : false;
+    if (!replace) return;
     const i64 checked = worst.checked;
     worst = r;
     worst.checked = checked;
