@@ -1,0 +1,52 @@
+#include "nn/init.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "nn/linear.h"
+
+using namespace moegrad;
+
+namespace {
+
+struct Range {
+  double low, high, deviation;
+};
+Range range_of(const Tensor& x) {
+  const auto v = x.to_vector<double>();
+  double square = 0;
+  for (const double e : v) square += e * e;
+  return {*std::min_element(v.begin(), v.end()), *std::max_element(v.begin(), v.end()),
+          std::sqrt(square / static_cast<double>(v.size()))};
+}
+
+}  // namespace
+
+TEST_CASE("init: bounds and deviations, each parameter with its own draw") {
+  Random random(3);
+  Init init(random);
+  const Range k = range_of(init.kaiming_uniform({200, 300}, 300, std::sqrt(2.0)));
+  CHECK(k.high <= std::sqrt(6.0 / 300));
+  CHECK(k.high > 0.999 * std::sqrt(6.0 / 300));
+  CHECK(k.low < -0.999 * std::sqrt(6.0 / 300));
+  CHECK(k.deviation == doctest::Approx(std::sqrt(2.0 / 300)).epsilon(0.01));
+  CHECK(range_of(init.xavier_uniform({200, 300}, 300, 200)).high ==
+        doctest::Approx(std::sqrt(6.0 / 500)).epsilon(1e-3));
+  CHECK(range_of(init.normal({200, 300}, 0.02)).deviation == doctest::Approx(0.02).epsilon(0.02));
+  CHECK(init.normal({4}, 1).to_vector<float>() != init.normal({4}, 1).to_vector<float>());
+  CHECK(init.ones({2}).to_vector<float>() == std::vector<float>{1, 1});
+  CHECK(init.zeros({2}).requires_grad());
+  CHECK(Init(random, DType::f64).normal({2}, 1).dtype() == DType::f64);
+}
+
+TEST_CASE("init: a model of shapes only counts parameters without memory, and takes no weights") {
+  const i64 before = memory::stats().current_bytes;
+  Init init = Init::shapes_only();
+  Linear huge(1'000'000, 1'000'000, init);
+  CHECK(huge.parameter_count() == 1'000'001'000'000);
+  CHECK(memory::stats().current_bytes - before < 1000);
+  Linear small(2, 2, init);
+  CHECK_THROWS_AS(small.load_state_dict({{"weight", zeros({2, 2})}, {"bias", zeros({2})}}), Error);
+}

@@ -1,0 +1,65 @@
+#include "ops/random.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "core/parallel.h"
+#include "core/philox.h"
+
+using namespace moegrad;
+
+TEST_CASE("random_uniform: element i is number i of the draw, inside [low, high)") {
+  Random stream(7);
+  stream.next();
+  stream.advance();
+  stream.next();
+  stream.next();
+  const Draw draw = stream.next();  // seed 7, step 1, number 2
+  for (const i64 n : {0, 1, 3, 4, 5, 1001}) {
+    const auto y = random_uniform({n}, -2, 3, draw).to_vector<float>();
+    const auto z = random_uniform({n}, -2, 3, draw, DType::f64).to_vector<double>();
+    for (i64 i = 0; i < n; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      CHECK(y[at] == doctest::Approx(-2 + 5 * random::uniform<float>(7, 2, 1, i)).epsilon(1e-6));
+      CHECK(z[at] == doctest::Approx(-2 + 5 * random::uniform<double>(7, 2, 1, i)).epsilon(1e-14));
+      CHECK((y[at] >= -2 && y[at] < 3));
+    }
+  }
+}
+
+TEST_CASE("random_normal: mean, deviation and tails of 10^6 numbers; the same bits for any number of threads") {
+  Random stream(1);
+  const Draw draw = stream.next();
+  const Tensor y = random_normal({1000, 1000}, 3, 2, draw, DType::f64);
+  double sum = 0, square = 0, fourth = 0, beyond = 0;
+  for (const double v : y.to_vector<double>()) {
+    const double z = (v - 3) / 2;
+    sum += z, square += z * z, fourth += z * z * z * z;
+    beyond += std::abs(z) > 2;
+  }
+  CHECK(std::abs(sum / 1e6) < 4e-3);                 // 4 standard errors of 1e-3
+  CHECK(std::abs(square / 1e6 - 1) < 6e-3);          // sqrt(2) 1e-3 each
+  CHECK(std::abs(fourth / 1e6 - 3) < 4e-2);          // sqrt(96) 1e-3 each
+  CHECK(std::abs(beyond / 1e6 - 0.0455003) < 9e-4);  // 2.1e-4 each
+  const int before = num_threads();
+  set_num_threads(1);
+  CHECK(random_normal({1000, 1000}, 3, 2, draw, DType::f64).to_vector<double>() == y.to_vector<double>());
+  set_num_threads(before);
+  for (const float v : random_normal({100003}, 0, 1, draw).to_vector<float>()) CHECK(std::isfinite(v));
+}
+
+TEST_CASE("random: draws differ by number and step, and repeat by name") {
+  Random stream(5);
+  const Draw first = stream.next(), second = stream.next();
+  const auto values = [](const Draw& d) { return random_uniform({8}, 0, 1, d).to_vector<float>(); };
+  CHECK(values(first) == values(first));
+  CHECK(values(first) != values(second));
+  stream.advance();
+  CHECK(values(stream.next()) != values(first));
+  CHECK_THROWS_WITH_AS(random_uniform({2}, 1, 0, first), "random_uniform: low <= high must be finite; got 1 and 0",
+                       Error);
+  CHECK_THROWS_WITH_AS(random_normal({2}, 0, -1, first),
+                       "random_normal: mean and deviation >= 0 must be finite; got 0 and -1", Error);
+  CHECK_THROWS_AS(random_normal({2}, 0, 1, first, DType::i64), DTypeError);
+}
