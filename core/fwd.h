@@ -17,9 +17,12 @@ enum class Device : std::uint8_t;
 
 }  // namespace moegrad
 
-// Marks a formula that both a CPU loop and a GPU kernel call.
+// Marks a formula that both a CPU loop and a GPU kernel call. It is always inlined, because a loop with a call in it is
+// not vectorised, and in a large source file the compiler's own budget for inlining runs out.
 #if defined(__CUDACC__)
 #define MOEGRAD_HD __host__ __device__
+#elif defined(__GNUC__)
+#define MOEGRAD_HD __attribute__((always_inline))
 #else
 #define MOEGRAD_HD
 #endif

@@ -50,7 +50,7 @@ inline Tensor operator/(double a, const Tensor& b) { return div(scalar_like(a, b
 namespace formula {
 
 // Signed overflow is undefined in C++, so integers are computed as unsigned ones.
-template <class T, class Fn> MOEGRAD_HD T wrapping(T a, T b, Fn fn) {
+template <class T, class Fn> MOEGRAD_HD inline T wrapping(T a, T b, Fn fn) {
   if constexpr (std::is_integral_v<T>) {
     using U = std::make_unsigned_t<T>;
     return static_cast<T>(fn(static_cast<U>(a), static_cast<U>(b)));

@@ -1,5 +1,6 @@
 // Every op.
 #pragma once
+#include "ops/activation.h"
 #include "ops/arithmetic.h"
 #include "ops/cast.h"
 #include "ops/compare.h"

@@ -76,5 +76,11 @@ MOEGRAD_BENCH(softmax_rows, kWide, softmax(x, -1));
 MOEGRAD_BENCH(softmax_8_experts, kExperts, softmax(x, -1));
 MOEGRAD_BENCH(softmax_columns, kColumns, softmax(x, 1));
 MOEGRAD_BENCH(log_softmax_rows, kWide, log_softmax(x, -1));
+MOEGRAD_BENCH(relu, kWide, relu(x));
+MOEGRAD_BENCH(gelu, kWide, gelu(x));
+MOEGRAD_BENCH(gelu_tanh, kWide, gelu_tanh(x));
+MOEGRAD_BENCH(silu, kWide, silu(x));
+MOEGRAD_BENCH(softplus, kWide, softplus(x));
+MOEGRAD_BENCH(swiglu_halves, kWide, swiglu(slice(x, 1, {0, 512}), slice(x, 1, {512})));
 
 }  // namespace

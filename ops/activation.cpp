@@ -1,0 +1,157 @@
+#include "ops/activation.h"
+
+#include <fmt/format.h>
+
+#include <numbers>
+
+#include "core/autograd.h"
+#include "ops/arithmetic.h"
+#include "ops/cast.h"
+#include "ops/compare.h"
+#include "ops/loops.h"
+#include "ops/unary.h"
+
+namespace moegrad {
+namespace {
+
+template <class Op> Tensor apply(const char* name, Op op, const Tensor& x) {
+  const Tensor y = empty(x.shape(), x.dtype(), x.device());
+  with_float(name, x.dtype(), [&]<class F>() {
+    MOEGRAD_LAUNCH(x.device(), map1, op, x.data<F>(), y.data<F>(), nest_over<2>(y.shape(), {&x, &y}));
+  });
+  return y;
+}
+
+// op(a, b); shapes are alike.
+template <class Op> Tensor apply(const char* name, Op op, const Tensor& a, const Tensor& b) {
+  const Tensor y = empty(a.shape(), a.dtype(), a.device());
+  with_float(name, a.dtype(), [&]<class F>() {
+    MOEGRAD_LAUNCH(a.device(), map2, op, a.data<F>(), b.data<F>(), y.data<F>(), nest_over<3>(y.shape(), {&a, &b, &y}));
+  });
+  return y;
+}
+
+void check_float(const char* name, const Tensor& x) {
+  if (!is_float(x.dtype())) throw_dtype(name, "f32 or f64", x.dtype());
+}
+
+// One pass forward, one pass backward; `twin` is the same function in public ops.
+template <class Op> Tensor activate(const char* name, Op op, const Tensor& x, Tensor (*twin)(const Tensor&)) {
+  check_float(name, x);
+  return fused(
+      name, apply(name, op, x), {x}, saves(kNone),
+      [name, op](const GradArgs& g) -> Grads { return {apply(name, formula::SlopeTimes<Op>{op}, g.in(0), g.dy)}; },
+      [twin](std::span<const Tensor> in) { return twin(in[0]); });
+}
+
+}  // namespace
+
+// relu has no second derivative, so its gradient needs the sign of y alone.
+Tensor relu(const Tensor& x) {
+  check_float("relu", x);
+  return record("relu", apply("relu", formula::Relu{}, x), {x}, saves(kY), [](const GradArgs& g) -> Grads {
+    const Tensor y = g.y();
+    if (recording()) return {g.dy * logical_not(le(y, scalar_like(0, y)))};
+    return {apply("relu", formula::SlopeTimes<formula::Relu>{}, y, g.dy)};
+  });
+}
+
+Tensor gelu(const Tensor& x) {
+  return activate("gelu", formula::Gelu{}, x,
+                  [](const Tensor& t) { return t * (erf(t * (1 / std::numbers::sqrt2)) + 1.0) * 0.5; });
+}
+
+Tensor gelu_tanh(const Tensor& x) {
+  return activate("gelu_tanh", formula::GeluTanh{}, x, [](const Tensor& t) {
+    const Tensor u = (t + t * square(t) * 0.044715) * (std::numbers::sqrt2 * std::numbers::inv_sqrtpi);
+    return t * (tanh(u) + 1.0) * 0.5;
+  });
+}
+
+Tensor silu(const Tensor& x) {
+  return activate("silu", formula::Silu{}, x, [](const Tensor& t) { return t * sigmoid(t); });
+}
+
+Tensor softplus(const Tensor& x, double beta, double threshold) {
+  check_float("softplus", x);
+  if (!(beta > 0)) throw Error(fmt::format("softplus: beta must be > 0; got beta = {}", beta));
+  const formula::Softplus op{beta, threshold};
+  return record(
+      "softplus", apply("softplus", op, x), {x}, saves(kX0),
+      [op](const GradArgs& g) -> Grads {
+        const Tensor t = g.in(0);
+        if (!recording()) return {apply("softplus", formula::SlopeTimes<formula::Softplus>{op}, t, g.dy)};
+        const Tensor scaled = t * op.beta, linear = gt(scaled, scalar_like(op.threshold, t));
+        return {g.dy * (sigmoid(scaled) * logical_not(linear) + cast(linear, t.dtype()))};
+      },
+      [op] { return fmt::format("beta = {}, threshold = {}", op.beta, op.threshold); });
+}
+
+// ---- gated pairs
+// --------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+template <class Op> Grads gated_gradients(const char* name, Op op, const GradArgs& g) {
+  const Tensor gate = g.in(0), up = g.in(1);
+  const Tensor dgate = empty(gate.shape(), gate.dtype(), gate.device()), dup = empty_like(dgate);
+  with_float(name, gate.dtype(), [&]<class F>() {
+    MOEGRAD_LAUNCH(gate.device(), gated_gradient, op, gate.data<F>(), up.data<F>(), g.dy.data<F>(), dgate.data<F>(),
+                   dup.data<F>(), nest_over<5>(gate.shape(), {&gate, &up, &g.dy, &dgate, &dup}));
+  });
+  return {dgate, dup};
+}
+
+template <class Op>
+Tensor gated(const char* name, Op op, const Tensor& gate, const Tensor& up, Tensor (*activation)(const Tensor&)) {
+  check_same_device(name, gate, up);
+  check_same_dtype(name, gate, up);
+  check_float(name, gate);
+  if (gate.shape() != up.shape())
+    throw ShapeError(fmt::format("{}: gate and up must have one shape; got gate {} and up {}", name,
+                                 to_string(gate.shape()), to_string(up.shape())));
+  return fused(
+      name, apply(name, formula::Gated<Op>{op}, gate, up), {gate, up}, saves(kNone),
+      [name, op](const GradArgs& g) { return gated_gradients(name, op, g); },
+      [activation](std::span<const Tensor> in) { return activation(in[0]) * in[1]; });
+}
+
+}  // namespace
+
+Tensor swiglu(const Tensor& gate, const Tensor& up) { return gated("swiglu", formula::Silu{}, gate, up, silu); }
+Tensor geglu(const Tensor& gate, const Tensor& up) { return gated("geglu", formula::Gelu{}, gate, up, gelu); }
+
+// ---- CPU kernel
+// ---------------------------------------------------------------------------------------------------------------
+
+template <class Op, class F>
+void cpu::gated_gradient(Op op, const F* gate, const F* up, const F* dy, F* dgate, F* dup, const Nest<5>& nest) {
+  const int last = nest.rank - 1;
+  i64 step[5];
+  bool unit = true;
+  for (int k = 0; k < 5; ++k) {
+    step[k] = nest.strides[k][last];
+    unit = unit && step[k] == 1;
+  }
+  parallel_for(nest.elements(), kMapGrain / 2, [&](i64 begin, i64 end) {
+    walk(nest, begin, end, [&](const i64* offset, i64 n) {
+      const F* __restrict g = gate + offset[0], * __restrict u = up + offset[1], * __restrict d = dy + offset[2];
+      F* __restrict to_gate = dgate + offset[3], * __restrict to_up = dup + offset[4];
+      if (unit) {
+#pragma omp simd
+        for (i64 i = 0; i < n; ++i) {
+          to_gate[i] = d[i] * u[i] * op.slope(g[i]);
+          to_up[i] = d[i] * op(g[i]);
+        }
+      } else {
+        for (i64 i = 0; i < n; ++i) {
+          const F x = g[i * step[0]], dy_i = d[i * step[2]];
+          to_gate[i * step[3]] = dy_i * u[i * step[1]] * op.slope(x);
+          to_up[i * step[4]] = dy_i * op(x);
+        }
+      }
+    });
+  });
+}
+
+}  // namespace moegrad

@@ -1,0 +1,114 @@
+#include "ops/activation.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "core/autograd.h"
+#include "ops/slice.h"
+#include "ops/unary.h"
+#include "tests/support/check_op.h"
+
+using namespace moegrad;
+using namespace moegrad::test;
+
+namespace {
+
+double relu_of(double x) { return x > 0 ? x : 0; }
+double gelu_of(double x) { return x * 0.5 * std::erfc(-x / std::sqrt(2.0)); }
+double gelu_tanh_of(double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); }
+double silu_of(double x) { return x / (1 + std::exp(-x)); }
+double softplus_of(double x) { return std::log1p(std::exp(x)); }
+
+struct Row {
+  const char* name;
+  Tensor (*op)(const Tensor&);
+  double (*naive)(double);
+};
+const Row kRows[] = {{"relu", relu, relu_of},
+                     {"gelu", gelu, gelu_of},
+                     {"gelu_tanh", gelu_tanh, gelu_tanh_of},
+                     {"silu", silu, silu_of},
+                     {"softplus", [](const Tensor& x) { return softplus(x); }, softplus_of}};
+
+struct GatedRow {
+  const char* name;
+  Tensor (*op)(const Tensor&, const Tensor&);
+  double (*naive)(double);
+};
+const GatedRow kGated[] = {{"swiglu", swiglu, silu_of}, {"geglu", geglu, gelu_of}};
+
+}  // namespace
+
+TEST_CASE("activation: forward, gradient, second order") {
+  for (const Row& row : kRows) {
+    CAPTURE(row.name);
+    for (const Shape& shape : {Shape{3, 5}, Shape{1}, Shape{}, Shape{0, 4}, Shape{7, 33}})
+      check_op({.op = [&](Args x) { return row.op(x[0]); },
+                .reference = naive_map([&](const std::vector<double>& v) { return row.naive(v[0]); }),
+                .inputs = {{shape, -4, 4}}});
+  }
+}
+
+TEST_CASE("activation: gated pairs, forward, gradient, second order") {
+  for (const GatedRow& row : kGated) {
+    CAPTURE(row.name);
+    for (const Shape& shape : {Shape{3, 5}, Shape{1}, Shape{0, 4}, Shape{7, 33}})
+      check_op({.op = [&](Args x) { return row.op(x[0], x[1]); },
+                .reference = naive_map([&](const std::vector<double>& v) { return row.naive(v[0]) * v[1]; }),
+                .inputs = {{shape, -4, 4}, shape}});
+  }
+}
+
+TEST_CASE("activation: gate and up as the halves of one tensor") {
+  check_op({.op =
+                [](Args x) {
+                  return swiglu(slice(x[0], -1, {0, 6}), slice(x[0], -1, {6, 12}));
+                },
+            .inputs = {{4, 12}}});
+}
+
+TEST_CASE("activation: softplus with beta is linear above the threshold") {
+  check_op({.op = [](Args x) { return softplus(x[0], 2, 3); },
+            .reference = naive_map(
+                [](const std::vector<double>& v) { return 2 * v[0] > 3 ? v[0] : std::log1p(std::exp(2 * v[0])) / 2; }),
+            .inputs = {Input::at(tensor({-3, -0.5, 0, 1, 1.49, 1.51, 4}, DType::f64))}});
+}
+
+TEST_CASE("activation: kinks, tails and values that are no numbers") {
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    Tensor x = tensor({0, -1, 1, -1e30, 1e30, std::nan("")}, dtype);
+    x.requires_grad_();
+    const auto slope = [&](Tensor (*op)(const Tensor&)) { return grad(op(x), {x}, ones_like(x))[0]; };
+    const double nan = std::nan("");
+    CHECK_EQ(difference(relu(x), tensor({0, 0, 1, 0, 1e30, nan}, dtype)), 0);
+    CHECK_EQ(difference(slope(relu), tensor({0, 0, 1, 0, 1, 1}, dtype)), 0);
+    for (auto* op : {gelu, gelu_tanh, silu}) {
+      CHECK_EQ(difference(slice(op(x), 0, {3}), tensor({0, 1e30, nan}, dtype)), 0);
+      CHECK_EQ(difference(slice(slope(op), 0, {3}), tensor({0, 1, nan}, dtype)), 0);
+    }
+  }
+  // The tail keeps its digits: gelu(-10) is about -7.6e-23.
+  CHECK_LE(std::abs(gelu(scalar(-10, DType::f64)).item() / gelu_of(-10) - 1), 1e-14);
+  CHECK_EQ(relu(scalar(-infinity)).item(), 0);
+}
+
+TEST_CASE("activation: kernels agree with the graph of the gradient") {
+  for (const Row& row : kRows) {
+    CAPTURE(row.name);
+    Tensor x = random_tensor({5, 40}, 2, -6, 6);
+    x.requires_grad_();
+    const Tensor dy = random_tensor({5, 40}, 3), y = row.op(x);
+    CHECK_LE(difference(grad(y, {x}, dy, {.retain_graph = true})[0], grad(y, {x}, dy, {.create_graph = true})[0]),
+             1e-14);
+  }
+}
+
+TEST_CASE("activation: errors name the op and the operands") {
+  CHECK_THROWS_WITH_AS(gelu(zeros({2}, DType::i64)), "gelu: x must be f32 or f64; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(softplus(zeros({2}), 0), "softplus: beta must be > 0; got beta = 0", Error);
+  CHECK_THROWS_WITH_AS(swiglu(zeros({2, 3}), zeros({3})),
+                       "swiglu: gate and up must have one shape; got gate [2, 3] and up [3]", ShapeError);
+}
