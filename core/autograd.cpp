@@ -17,23 +17,19 @@ thread_local GradAudit* audit = nullptr;
 
 // A node carries its children's handles: to let the last handle of a long chain go would recurse once per node. Nodes
 // whose count reaches zero while another is being destroyed wait in this list instead.
-struct Pending {
-  Node* node;
-  Pending* next;
-};
-thread_local Pending* pending = nullptr;
+thread_local Node* doomed = nullptr;
 thread_local bool destroying = false;
 
 }  // namespace
 
 void Node::destroy(Node* n) {
-  pending = new (memory::allocate_block(sizeof(Pending))) Pending{n, pending};
+  n->next_doomed = std::exchange(doomed, n);
   if (destroying) return;
   destroying = true;
-  while (pending) {
-    Pending* p = std::exchange(pending, pending->next);
-    delete p->node;
-    memory::free_block(p, sizeof(Pending));
+  while (doomed) {
+    const Node* next = doomed;
+    doomed = next->next_doomed;
+    delete next;
   }
   destroying = false;
 }
@@ -43,7 +39,6 @@ Recording::Recording(bool on) : before_(std::exchange(recording_on, on)) {}
 Recording::~Recording() { recording_on = before_; }
 
 // ---- recording
-// --------------------------------------------------------------------------------------------------------------
 
 bool Tensor::requires_grad() const {
   const TensorBody& b = body();
@@ -56,6 +51,21 @@ bool detail::wants_graph(std::span<const Tensor> inputs) {
 }
 
 namespace {
+
+// Does saves(..) say that the rule reads input i?
+bool declares(const Node& node, int i) {
+  return i < 31 ? (node.save_mask >> i & 1) != 0 : (node.save_mask & kAllX) == kAllX;
+}
+
+// The node will hang on y's body: a body that is elsewhere in a graph, or that the op was given, is not y's own.
+void check_own(const Node& node, const Tensor& y, std::span<const Tensor> inputs) {
+  if (!is_float(y.dtype()))
+    throw InternalError(fmt::format("{}: only f32 and f64 have gradients; got y {}", node.name, describe(y)));
+  const auto is_y = [&](const Tensor& x) { return x.ref() == y.ref(); };
+  if (y.body().node || std::any_of(inputs.begin(), inputs.end(), is_y))
+    throw InternalError(
+        fmt::format("{}: an op must return a tensor of its own; got one that is in use already", node.name));
+}
 
 // Shape, dtype and values of x without its place in the graph.
 Tensor values_only(const Tensor& x) {
@@ -78,19 +88,17 @@ Node::Input make_input(const Tensor& x_any, bool keep) {
 }  // namespace
 
 void detail::attach(const Tensor& y, Ref<Node> node, std::span<const Tensor> inputs, Saves saves) {
-  if (y.body().node)
-    throw InternalError(
-        fmt::format("{}: an op must return a tensor of its own; got one that is in a graph", node->name));
-  node->serial = ++last_serial;
+  check_own(*node, y, inputs);
   node->save_mask = saves.mask;
   node->extra = std::move(saves.extra);
+  u64 newest = last_serial;
   int i = 0;
   for (const Tensor& x : inputs) {
-    const bool keep =
-        saves.mask == kNone ? false : (i < 31 ? (saves.mask >> i & 1) != 0 : (saves.mask & kAllX) == kAllX);
-    node->inputs.push_back(make_input(x, keep));
+    node->inputs.push_back(make_input(x, declares(*node, i)));
+    if (const Node* source = node->inputs[i].node.get()) newest = std::max(newest, source->serial);
     ++i;
   }
+  node->serial = last_serial = newest + 1;
   if (saves.mask & kY) {
     node->y = values_only(y);
     node->y_version = y.body().storage->version;
@@ -99,15 +107,25 @@ void detail::attach(const Tensor& y, Ref<Node> node, std::span<const Tensor> inp
 }
 
 // ---- what a rule reads
-// --------------------------------------------------------------------------------------------------------
 
 namespace {
 
-void check_version(const Node& node, const Tensor& value, u32 version, const std::string& what) {
-  if (value.body().storage->version != version)
-    throw GradError(fmt::format(
-        "{}: the saved value of {} was changed in place after it was recorded; change values after backward", node.name,
-        what));
+[[noreturn]] void throw_undeclared(const Node& node, const std::string& what) {
+  throw InternalError(fmt::format("{}: its gradient reads {}, which saves(..) does not declare", node.name, what));
+}
+
+bool unchanged(const Tensor& value, u32 version) { return value.body().storage->version == version; }
+[[noreturn]] void throw_changed(const Node& node, const std::string& what) {
+  throw GradError(
+      fmt::format("{}: the saved value of {} was changed in place after it was recorded; change values after backward",
+                  node.name, what));
+}
+
+const Node::Input& input_of(const Node& node, int i) {
+  if (i < 0 || i >= node.inputs.size())
+    throw InternalError(
+        fmt::format("{}: its gradient asks for input {}, but the op has {}", node.name, i, node.inputs.size()));
+  return node.inputs[i];
 }
 
 std::string input_name(const Node& node, int i) {
@@ -120,19 +138,16 @@ std::string input_name(const Node& node, int i) {
 }  // namespace
 
 Tensor GradArgs::in(int i) const {
-  const Node::Input& input = node_.inputs[i];
-  if (!input.value)
-    throw InternalError(
-        fmt::format("{}: its gradient reads {}, which saves(..) does not declare", node_.name, input_name(node_, i)));
-  check_version(node_, input.value, input.version, input_name(node_, i));
+  const Node::Input& input = input_of(node_, i);
+  if (!declares(node_, i)) throw_undeclared(node_, input_name(node_, i));
+  if (input.value && !unchanged(input.value, input.version)) throw_changed(node_, input_name(node_, i));
   if (i < 31) node_.read_mask |= u32{1} << i;
   return input.value;
 }
 
 Tensor GradArgs::y() const {
-  if (!node_.y)
-    throw InternalError(fmt::format("{}: its gradient reads the output, which saves(..) does not declare", node_.name));
-  check_version(node_, node_.y, node_.y_version, "the output");
+  if (!node_.y) throw_undeclared(node_, "the output");
+  if (!unchanged(node_.y, node_.y_version)) throw_changed(node_, "the output");
   node_.read_mask |= kY;
   if (!recording_on) return node_.y;
   Tensor y = values_only(node_.y);
@@ -140,14 +155,16 @@ Tensor GradArgs::y() const {
   return y;
 }
 
-Tensor GradArgs::extra(int i) const { return node_.extra.at(static_cast<std::size_t>(i)); }
+Tensor GradArgs::extra(int i) const {
+  if (i < 0 || i >= static_cast<int>(node_.extra.size())) throw_undeclared(node_, fmt::format("extra result {}", i));
+  return node_.extra[static_cast<std::size_t>(i)];
+}
 int GradArgs::inputs() const { return node_.inputs.size(); }
-const Shape& GradArgs::shape(int i) const { return node_.inputs[i].shape; }
-DType GradArgs::dtype(int i) const { return node_.inputs[i].dtype; }
+const Shape& GradArgs::shape(int i) const { return input_of(node_, i).shape; }
+DType GradArgs::dtype(int i) const { return input_of(node_, i).dtype; }
 bool GradArgs::needs(int i) const { return i > 63 || (node_.needs >> i & 1) != 0; }
 
 // ---- walking backwards
-// ------------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -155,7 +172,7 @@ namespace {
 // nodes that the outer one is using, and puts their scratch back when it ends.
 class Walk {
  public:
-  Walk(const Tensor& y, std::span<const Tensor> targets, bool all_leaves);
+  Walk(const Tensor& y, std::span<const Tensor> targets, bool all_leaves);  // collects and marks
   ~Walk();
   Walk(const Walk&) = delete;
   Walk& operator=(const Walk&) = delete;
@@ -163,9 +180,11 @@ class Walk {
   /// Gradient that reached `x`, empty if none did.
   Tensor result(const Tensor& x) const;
   /// Adds what reached the leaves to their gradients.
-  void deposit(const GradOptions& options) const;
+  void deposit() const;
 
  private:
+  // A constructor of its own, so that the destructor runs even when the rest of construction throws.
+  Walk(const Tensor& y, bool all_leaves) : all_leaves_(all_leaves), root_(dense(y).body().node) {}
   struct Visit {
     Node* node;
     Tensor grad;
@@ -189,8 +208,7 @@ class Walk {
   std::vector<Before> before_;
 };
 
-Walk::Walk(const Tensor& y, std::span<const Tensor> targets, bool all_leaves)
-    : all_leaves_(all_leaves), root_(dense(y).body().node) {
+Walk::Walk(const Tensor& y, std::span<const Tensor> targets, bool all_leaves) : Walk(y, all_leaves) {
   u64 oldest = all_leaves ? 0 : std::numeric_limits<u64>::max();
   for (const Tensor& x : targets) oldest = std::min(oldest, x.body().node->serial);
   collect(root_.get(), oldest);
@@ -211,8 +229,8 @@ void Walk::collect(Node* root, u64 oldest) {
   const auto meet = [&](Node* n) {
     if (n->walk == id_ || n->serial < oldest) return;
     if (n->walk != 0) before_.push_back({n, n->slot, n->walk, n->needs});
-    n->walk = id_;
     visits_.push_back({n, {}, false, false});
+    n->walk = id_;
     todo.push_back(n);
   };
   meet(root);
@@ -244,7 +262,7 @@ void Walk::find_useful() {
 void Walk::run(const Tensor& dy, const GradOptions& options) {
   if (visits_.empty()) return;
   Recording scope(options.create_graph);
-  visits_.front().grad = dy;
+  visits_.front().grad = dense(dy);
   for (Visit& v : visits_) step(v, options);
 }
 
@@ -271,6 +289,14 @@ void Walk::step(Visit& v, const GradOptions& options) {
   }
 }
 
+bool broadcasts_to(const Shape& shape, const Shape& to) {
+  const int extra = to.rank() - shape.rank();
+  if (extra < 0) return false;
+  for (int i = 0; i < shape.rank(); ++i)
+    if (shape[i] != 1 && shape[i] != to[i + extra]) return false;
+  return true;
+}
+
 void Walk::pass_on(const Node& node, Grads& grads) {
   if (grads.size() > node.inputs.size())
     throw InternalError(fmt::format("{}: a gradient has one entry per input; got {} for {}", node.name, grads.size(),
@@ -281,9 +307,9 @@ void Walk::pass_on(const Node& node, Grads& grads) {
     Visit& to = visits_[static_cast<std::size_t>(input.node->slot)];
     if (!to.useful) continue;
     Tensor g = dense(grads[i]);
-    if (g.dtype() != input.dtype)
-      throw InternalError(
-          fmt::format("{}: the gradient of input {} must be {}; got {}", node.name, i, name(input.dtype), describe(g)));
+    if (g.dtype() != input.dtype || !broadcasts_to(input.shape, g.shape()))
+      throw InternalError(fmt::format("{}: the gradient of input {} must be {} {}, or broadcast from it; got {}",
+                                      node.name, i, name(input.dtype), to_string(input.shape), describe(g)));
     if (g.shape() != input.shape) g = sum_to(g, input.shape);
     to.grad = to.grad ? add(to.grad, g) : g;
   }
@@ -294,12 +320,21 @@ Tensor Walk::result(const Tensor& x) const {
   return n.walk == id_ ? visits_[static_cast<std::size_t>(n.slot)].grad : Tensor{};
 }
 
-void Walk::deposit(const GradOptions& options) const {
-  Recording scope(options.create_graph);
+// A gradient may be a view, or the very tensor that another leaf got. Optimizers and clipping write into `.grad`, so
+// there it must be nobody else's.
+Tensor own(const Tensor& g) {
+  if (g.is_contiguous() && g.ref().unique() && g.body().storage.unique()) return g;
+  const Tensor copy = empty_like(g);
+  copy.assign(g);
+  return copy;
+}
+
+void Walk::deposit() const {
+  no_grad guard;
   for (const Visit& v : visits_) {
     if (!v.grad || !v.node->is_leaf()) continue;
     Tensor& sum = static_cast<Leaf*>(v.node)->grad;
-    sum = sum ? add(sum, v.grad) : v.grad;
+    sum = sum ? add(sum, v.grad) : own(v.grad);
   }
 }
 
@@ -342,9 +377,11 @@ std::vector<Tensor> grad(const Tensor& y, std::span<const Tensor> xs, GradOption
 
 void backward(const Tensor& y, const Tensor& dy, GradOptions options) {
   check_root("backward", y, dy);
+  if (options.create_graph)
+    throw GradError("backward: .grad holds values without a graph; use grad(y, xs, {.create_graph = true})");
   Walk walk(y, {}, true);
   walk.run(dy ? dy : ones_like(y), options);
-  walk.deposit(options);
+  walk.deposit();
 }
 void backward(const Tensor& y, GradOptions options) { backward(y, Tensor{}, options); }
 
@@ -358,20 +395,23 @@ Grads detail::differentiate_twin(const GradArgs& args, const std::function<Tenso
   std::vector<Tensor> inputs, wanted;
   for (int i = 0; i < args.inputs(); ++i) {
     const Tensor x = args.in(i);
-    inputs.push_back(x.requires_grad() ? alias(x) : x);
-    if (x.requires_grad() && args.needs(i)) wanted.push_back(inputs.back());
+    const bool differentiable = x && x.requires_grad();
+    inputs.push_back(differentiable ? alias(x) : x);
+    if (differentiable && args.needs(i)) wanted.push_back(inputs.back());
   }
+  if (wanted.empty()) return {};
   const Tensor y = twin(inputs);
   const std::vector<Tensor> found = grad(y, wanted, args.dy, {.create_graph = true});
   Grads grads;
   std::size_t next = 0;
-  for (int i = 0; i < args.inputs(); ++i)
-    grads.push_back(inputs[static_cast<std::size_t>(i)].requires_grad() && args.needs(i) ? found[next++] : Tensor{});
+  for (const Tensor& x : inputs) {
+    const bool asked = next < wanted.size() && x.ref() == wanted[next].ref();
+    grads.push_back(asked ? found[next++] : Tensor{});
+  }
   return grads;
 }
 
 // ---- leaves
-// -----------------------------------------------------------------------------------------------------------------------
 
 namespace {
 Leaf& leaf_of(const char* op, const Tensor& x) {
@@ -413,7 +453,6 @@ Tensor Tensor::detach() const {
 }
 
 // ---- audit
-// ------------------------------------------------------------------------------------------------------------------------
 
 GradAudit::GradAudit() : outer_(std::exchange(audit, this)) {}
 GradAudit::~GradAudit() { audit = outer_; }

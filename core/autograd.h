@@ -18,7 +18,6 @@
 namespace moegrad {
 
 // ---- recording on and off
-// -----------------------------------------------------------------------------------------------
 
 /// True where ops on this thread enter the graph.
 bool recording();
@@ -38,7 +37,6 @@ struct no_grad : Recording {
 };
 
 // ---- what a rule is given
-// -----------------------------------------------------------------------------------------------
 
 /// What a rule reads later. Everything else keeps its shape and dtype only.
 inline constexpr u32 kNone = 0;
@@ -60,9 +58,10 @@ class GradArgs {
  public:
   GradArgs(const Node& node, const Tensor& grad) : dy(grad), node_(node) {}
   const Tensor& dy;  ///< gradient of the output, in its shape
-  /// Value of input i. Throws InternalError naming op and input: not declared in saves(..); GradError: changed since.
+  /// Value of input i, empty where the op was given an empty handle.
+  ///   Errors  InternalError naming op and input: not declared in saves(..).  GradError: changed since
   Tensor in(int i) const;
-  /// Value of the output; declared with kY.
+  /// Value of the output; declared with kY. Errors as in().
   Tensor y() const;
   Tensor extra(int i) const;
   int inputs() const;
@@ -76,7 +75,6 @@ class GradArgs {
 };
 
 // ---- the graph
-// ----------------------------------------------------------------------------------------------------------
 
 /// One recorded op, or a leaf.
 struct Node : Pooled {
@@ -97,7 +95,7 @@ struct Node : Pooled {
   static void destroy(Node* n);
 
   int refs = 0;
-  u64 serial = 0;  // grows with time: inputs always have smaller ones
+  u64 serial = 0;  // grows with time: inputs always have smaller ones, also those that another thread made
   const char* name;
   u32 save_mask = kNone;
   bool released = false;
@@ -108,8 +106,9 @@ struct Node : Pooled {
   // scratch of the walk that visits this node now, if any
   mutable i64 slot = -1;
   mutable u64 walk = 0;
-  mutable u64 needs = 0;      // bit i: input i's gradient is asked for (inputs beyond 63: always)
-  mutable u32 read_mask = 0;  // what the rule has read, for GradAudit
+  mutable u64 needs = 0;        // bit i: input i's gradient is asked for (inputs beyond 63: always)
+  mutable u32 read_mask = 0;    // what the rule has read, for GradAudit
+  Node* next_doomed = nullptr;  // while it waits to be destroyed
 };
 
 /// A tensor that gradients are taken with respect to and accumulated in.
@@ -156,7 +155,6 @@ Tensor record(const char* name, Tensor y, std::initializer_list<Tensor> inputs, 
 }
 
 // ---- gradients
-// ----------------------------------------------------------------------------------------------------------
 
 struct GradOptions {
   bool create_graph = false;  ///< record the gradient itself, so that it can be differentiated
@@ -176,7 +174,9 @@ inline std::vector<Tensor> grad(const Tensor& y, std::initializer_list<Tensor> x
                                 GradOptions options = {}) {
   return grad(y, std::span<const Tensor>(xs.begin(), xs.size()), dy, options);
 }
-/// Adds dy * d(y)/d(leaf) to the gradient of every leaf that y depends on.
+/// Adds dy * d(y)/d(leaf) to the gradient of every leaf that y depends on. Those gradients are values of their own:
+/// contiguous, shared with nobody, in no graph.
+///   Errors  as grad; GradError also for create_graph, because a leaf that held its own graph would never be freed
 void backward(const Tensor& y, const Tensor& dy, GradOptions options = {});
 void backward(const Tensor& y, GradOptions options = {});
 
@@ -184,7 +184,6 @@ void backward(const Tensor& y, GradOptions options = {});
 Tensor alias(const Tensor& x);
 
 // ---- fused ops
-// ----------------------------------------------------------------------------------------------------------
 
 namespace detail {
 Grads differentiate_twin(const GradArgs& args, const std::function<Tensor(std::span<const Tensor>)>& twin);
@@ -206,7 +205,6 @@ Tensor fused(const char* name, Tensor y, std::initializer_list<Tensor> inputs, S
 }
 
 // ---- diagnostics
-// --------------------------------------------------------------------------------------------------------
 
 /// While it lives, notes for every op name what its rules declared and what they read. For tests.
 class GradAudit {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <limits>
 
 #include "core/autograd.h"
@@ -48,13 +49,19 @@ Tensor choose(const char* name, const Tensor& scores, const std::function<Tensor
       throw Error(fmt::format("{}: the replayed tape must have a choice for every call; it ends after {}", name,
                               tape.choices_.size()));
     const Choice& c = tape.choices_[at];
-    if (c.name != name)
-      throw Error(fmt::format("{}: the replayed tape must hold this choice; got {} at place {}", name, c.name, at));
+    if (c.name != name || c.scores != scores.shape())
+      throw Error(
+          fmt::format("{}: the replayed tape must hold this choice, from scores {}; got {} from scores {} at "
+                      "place {}",
+                      name, to_string(scores.shape()), c.name, to_string(c.scores), at));
     return c.indices;
   }
   const Tensor indices = make_indices();
-  const double least = current->mode_ == TapeMode::measure && scores.size() > 0 ? margin(indices) : 0;
-  tape.choices_.push_back({name, indices, least});
+  double least = 0;
+  if (current->mode_ == TapeMode::measure)
+    least = scores.size() > 0 ? margin(indices) : std::numeric_limits<double>::infinity();
+  if (std::isnan(least)) least = 0;  // NaN scores decide nothing
+  tape.choices_.push_back({name, indices, least, scores.shape()});
   return indices;
 }
 

@@ -14,8 +14,9 @@ namespace moegrad {
 struct Choice {
   std::string name;
   Tensor indices;
-  double margin =
-      0;  ///< smallest change of a score that could choose otherwise, in the scores' unit; measured only on request
+  /// Smallest change of a score that could choose otherwise, in the scores' unit; measured only on request.
+  double margin = 0;
+  Shape scores;  ///< shape of what was chosen from
 };
 
 /// The choices of a run, in order.
@@ -61,7 +62,8 @@ class TapeScope {
 /// Indices chosen from `scores`; they have no gradient.
 ///   make_indices  () -> indices
 ///   margin        indices -> smallest margin over all rows; called only by a tape that measures
-///   Errors        Error: a replayed tape holds another choice at this place (name or shape), or ends before
+///   Errors        Error: a replayed tape holds another choice at this place (name or shape of the scores), or ends
+///                 before
 Tensor choose(const char* name, const Tensor& scores, const std::function<Tensor()>& make_indices,
               const std::function<double(const Tensor&)>& margin);
 

@@ -1,5 +1,8 @@
 // Element types. bool is stored as one byte, 0 or 1.
 #pragma once
+#include <limits>
+#include <type_traits>
+
 #include "core/errors.h"
 #include "core/fwd.h"
 
@@ -37,6 +40,20 @@ template <> struct DTypeOf<i32> { static constexpr DType value = DType::i32; };
 template <> struct DTypeOf<i64> { static constexpr DType value = DType::i64; };
 template <> struct DTypeOf<bool> { static constexpr DType value = DType::boolean; };
 template <class T> inline constexpr DType dtype_of = DTypeOf<T>::value;
+
+/// v as a To. bool asks whether v is not zero; float to integer cuts towards zero, takes the nearest value there is
+/// where v is out of range, and makes NaN 0 (the plain C++ conversion is undefined there).
+template <class To, class From> MOEGRAD_HD constexpr To convert(From v) {
+  if constexpr (std::is_same_v<To, bool>) {
+    return v != From{};
+  } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
+    constexpr To lowest = std::numeric_limits<To>::lowest(), highest = std::numeric_limits<To>::max();
+    constexpr From end = -static_cast<From>(lowest);  // highest + 1, a power of two, so it is exact
+    return v >= end ? highest : v >= -end ? static_cast<To>(v) : v < -end ? lowest : To{};
+  } else {
+    return static_cast<To>(v);
+  }
+}
 
 /// Throws DTypeError: `<op>: x must be <wanted>; got <dtype>`.
 [[noreturn]] void throw_dtype(const char* op, const char* wanted, DType got);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdlib>
 #include <new>
@@ -15,38 +16,44 @@ constexpr std::size_t kAlign = 64;                         // a cache line, and 
 constexpr std::size_t kCacheLimit = std::size_t{4} << 30;  // beyond this, freed blocks go back to the system
 constexpr int kBins = 4 * 64;
 
+// A reused block would hide a use after free, so AddressSanitizer sees none.
 #if defined(__SANITIZE_ADDRESS__)
-constexpr bool kCaching = false;  // a reused block would hide a use after free
+constexpr bool kCaching = false;
+#elif defined(__has_feature)
+constexpr bool kCaching = !__has_feature(address_sanitizer);
 #else
 constexpr bool kCaching = true;
 #endif
 
-// Size classes: 64 bytes and up in quarter steps between powers of two (64, 80, 96, 112, 128, 160, ..), so that at most
-// a fifth of a block is unused.
+// Size classes: whole cache lines up to 256 bytes, then quarter steps between powers of two (256, 320, 384, 448, 512,
+// 640, ..), so that at most a fifth of a larger block is unused.
 struct SizeClass {
   int bin;
   std::size_t bytes;
 };
 SizeClass size_class(std::size_t bytes) {
-  if (bytes <= kAlign) return {0, kAlign};
-  const int log = std::bit_width(bytes - 1) - 1;  // 2^log < bytes <= 2^(log+1)
-  const std::size_t quarter = std::size_t{1} << (log - 2);
-  const std::size_t steps = (bytes - (std::size_t{1} << log) + quarter - 1) / quarter;  // 1..4
-  const std::size_t rounded = (std::size_t{1} << log) + steps * quarter;
-  return {4 * (log - 6) + static_cast<int>(steps), (rounded + kAlign - 1) / kAlign * kAlign};
+  if (bytes <= 4 * kAlign) {
+    const std::size_t lines = bytes == 0 ? 1 : (bytes + kAlign - 1) / kAlign;
+    return {static_cast<int>(lines), lines * kAlign};
+  }
+  const int log = std::bit_width(bytes - 1) - 1;         // 2^log < bytes <= 2^(log+1), log >= 8
+  const int shift = log - 2;                             // a step is 2^shift
+  const std::size_t steps = ((bytes - 1) >> shift) + 1;  // 5..8
+  return {4 * (log - 8) + static_cast<int>(steps), steps << shift};
 }
 
 struct FreeBlock {
   FreeBlock* next;
 };
 
-thread_local bool cache_gone = false;  // set once the thread's cache was destroyed; frees then go to the system
+// These outlive the thread's cache: a tensor in a static variable may go, or even be made, after it.
+thread_local bool cache_gone = false;  // blocks then come from the system and go back there
+thread_local memory::Stats counts;
+thread_local memory::AllocationLog* log_in_use = nullptr;
 
 struct Cache {
   FreeBlock* bins[kBins] = {};
   std::size_t cached = 0;
-  memory::Stats stats;
-  memory::AllocationLog* log = nullptr;
 
   ~Cache() {
     release();
@@ -103,30 +110,32 @@ Ref<Storage> allocate(Device device, i64 count, DType dtype) {
   void* block = memory::allocate_block(kAlign + static_cast<std::size_t>(bytes));
   auto* storage =
       new (block) Storage{.device = device, .bytes = bytes, .data = static_cast<std::byte*>(block) + kAlign};
-  cache.stats.allocations++;
-  cache.stats.current_bytes += bytes;
-  cache.stats.peak_bytes = std::max(cache.stats.peak_bytes, cache.stats.current_bytes);
-  if (cache.log) cache.log->note(count, bytes);
+  counts.allocations++;
+  counts.current_bytes += bytes;
+  counts.peak_bytes = std::max(counts.peak_bytes, counts.current_bytes);
+  if (log_in_use) log_in_use->note(count, bytes);
   return Ref<Storage>(storage);
 }
 
 void Storage::destroy(Storage* s) {
   const i64 bytes = s->bytes;
-  if (!cache_gone) cache.stats.current_bytes -= bytes;
+  counts.current_bytes -= bytes;
   s->~Storage();
   memory::free_block(s, kAlign + static_cast<std::size_t>(bytes));
 }
 
 memory::Stats memory::stats() {
-  Stats s = cache.stats;
-  s.cached_bytes = static_cast<i64>(cache.cached);
+  Stats s = counts;
+  s.cached_bytes = cache_gone ? 0 : static_cast<i64>(cache.cached);
   return s;
 }
-void memory::reset_peak() { cache.stats.peak_bytes = cache.stats.current_bytes; }
-void memory::release_cache() { cache.release(); }
+void memory::reset_peak() { counts.peak_bytes = counts.current_bytes; }
+void memory::release_cache() {
+  if (!cache_gone) cache.release();
+}
 
-memory::AllocationLog::AllocationLog() : outer_(cache.log) { cache.log = this; }
-memory::AllocationLog::~AllocationLog() { cache.log = outer_; }
+memory::AllocationLog::AllocationLog() : outer_(std::exchange(log_in_use, this)) {}
+memory::AllocationLog::~AllocationLog() { log_in_use = outer_; }
 
 void memory::AllocationLog::note(i64 elements, i64 bytes) {
   by_elements_[elements]++;

@@ -7,8 +7,9 @@
 
 namespace moegrad {
 
-/// Values in aligned columns, then shape, dtype (unless f32) and "requires_grad". Above 1,000 elements each axis shows
-/// its first and last 3 entries, and `...` stands for the rest. Synchronises.
+/// Values in aligned columns, then dtype, shape and "requires_grad": [1.  , 0.25]  f32 [2]. Floats show up to 4
+/// decimals, or all of them in scientific form; an exact zero shows none. Above 1,000 elements each axis shows its
+/// first and last 3 entries, and `...` stands for the rest. Synchronises.
 std::string to_string(const Tensor& x);
 std::ostream& operator<<(std::ostream& out, const Tensor& x);
 

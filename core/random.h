@@ -24,7 +24,7 @@ class Random {
   i64 step() const { return static_cast<i64>(step_.item()); }
   /// Draws handed out in this step.
   u32 drawn() const { return drawn_; }
-  /// Continues a stream: what seed, step and drawn said when it was saved.
+  /// Continues a stream: what seed, step and drawn said when it was saved. Throws Error: step outside [0, 2^32).
   void restore(u64 seed, i64 step, u32 drawn);
 
  private:

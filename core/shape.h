@@ -11,7 +11,7 @@ namespace moegrad {
 
 inline constexpr int kMaxRank = 12;
 
-/// Throws ShapeError: rank above kMaxRank.
+/// Throws ShapeError: rank above kMaxRank (or below 0).
 [[noreturn]] void throw_rank_too_large(i64 rank);
 
 /// A short list of at most kMaxRank values.
@@ -71,7 +71,7 @@ template <class T> class InlineList {
 
  private:
   static int checked(i64 count) {
-    if (count > kMaxRank) throw_rank_too_large(count);
+    if (count < 0 || count > kMaxRank) throw_rank_too_large(count);
     return static_cast<int>(count);
   }
   int size_ = 0;

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <cstring>
+#include <memory>
 
 #include "core/autograd.h"
 #include "core/nest.h"
@@ -37,24 +37,15 @@ i64 Tensor::dim(int axis) const { return shape()[check_axis("dim", shape(), axis
 
 std::byte* Tensor::bytes() const {
   const TensorBody& b = body();
-  if (b.storage) return b.storage->data;
-  return moegrad::dense(*this)
-      .body()
-      .storage->data;  // the twin is cached by the structure and contiguous, as strides() says
+  // A structure keeps its dense form alive; that is contiguous, as strides() says.
+  return (b.storage ? b : moegrad::dense(*this).body()).storage->data;
 }
 
 // ---- values on the host
-// ---------------------------------------------------------------------------------------------------
 
 namespace {
 
-// Copies in logical order between any two dtypes. bool takes "is not zero".
-template <class To, class From> To convert(From v) {
-  if constexpr (std::is_same_v<To, bool>)
-    return v != From{};
-  else
-    return static_cast<To>(v);
-}
+// Copies in logical order between any two dtypes.
 template <class To, class From>
 void copy_values(const From* from, const Strides& from_strides, To* to, const Strides& to_strides, const Shape& shape) {
   Nest<2> nest;
@@ -71,17 +62,23 @@ void copy_values(const From* from, const Strides& from_strides, To* to, const St
   });
 }
 
+// Each element of x has a place of its own to write to.
+void check_writable(const char* op, const Tensor& x) {
+  if (x.body().structure)
+    throw GradError(fmt::format("{}: a structured one-hot has no storage to write to; make it dense first", op));
+  for (int i = 0; i < x.rank(); ++i)
+    if (x.strides()[i] == 0 && x.shape()[i] > 1)
+      throw Error(fmt::format("{}: x must not repeat its elements; got x {} expanded along axis {} (copy it first)", op,
+                              describe(x), i));
+}
+
 }  // namespace
 
 template <class T> std::vector<T> Tensor::to_vector() const {
-  struct Bits {  // std::vector<bool> has no data()
-    std::unique_ptr<T[]> values;
-  };
-  const i64 n = size();
-  Bits flat{std::make_unique<T[]>(static_cast<std::size_t>(n))};
+  const auto flat = std::make_unique<T[]>(static_cast<std::size_t>(size()));  // std::vector<bool> has no data()
   with_any(dtype(),
-           [&]<class From>() { copy_values(data<From>(), strides(), flat.values.get(), row_major(shape()), shape()); });
-  return std::vector<T>(flat.values.get(), flat.values.get() + n);
+           [&]<class From>() { copy_values(data<From>(), strides(), flat.get(), row_major(shape()), shape()); });
+  return std::vector<T>(flat.get(), flat.get() + size());
 }
 template std::vector<float> Tensor::to_vector() const;
 template std::vector<double> Tensor::to_vector() const;
@@ -95,22 +92,30 @@ double Tensor::item() const {
 }
 
 void Tensor::assign(const Tensor& values) const {
-  if (requires_grad() && (recording() || !body().node->is_leaf()))
-    throw GradError(
-        "assign: a value in a graph must not change; got a tensor that requires a gradient (detach it, or update under "
-        "no_grad)");
+  check_writable("assign", *this);
+  const Ref<Node>& node = body().node;
+  if (node && (recording() || !node->is_leaf()))
+    throw GradError(fmt::format(
+        "assign: a value in a graph must not change; got x {} that requires a gradient (detach it, or update a leaf "
+        "under no_grad)",
+        describe(*this)));
+  check_same_device("assign", *this, values);
   check_same_dtype("assign", *this, values);
   if (shape() != values.shape())
     throw ShapeError(
         fmt::format("assign: shapes must match; got {} for x {}", to_string(values.shape()), to_string(shape())));
+  if (body().storage == values.body().storage) {  // the views may overlap: by way of a copy
+    const Tensor copy = empty_like(values);
+    copy.assign(values);
+    return assign(copy);
+  }
   with_any(dtype(),
            [&]<class T>() { copy_values(values.data<T>(), values.strides(), writable<T>(*this), strides(), shape()); });
 }
 
 template <class T> T* writable(const Tensor& x) {
+  check_writable("writable", x);
   T* p = x.data<T>();
-  if (x.body().structure)
-    throw GradError("assign: a structured one-hot has no storage to write to; make it dense first");
   x.body().storage->version++;
   return p;
 }
@@ -121,10 +126,13 @@ template i64* writable(const Tensor&);
 template bool* writable(const Tensor&);
 
 // ---- construction
-// -----------------------------------------------------------------------------------------------------------
 
-Tensor empty(const Shape& shape, DType dtype, Device device) {
-  check_sizes("empty", shape);
+namespace {
+
+// Uninitialised values, for the op that a user called.
+Tensor make(const char* op, const Shape& shape, DType dtype, Device device = Device::cpu) {
+  check_sizes(op, shape);
+  check_device(op, device);
   auto* body = new TensorBody;
   Tensor y{Ref<TensorBody>(body)};
   body->dtype = dtype;
@@ -134,15 +142,23 @@ Tensor empty(const Shape& shape, DType dtype, Device device) {
   body->storage = allocate(device, shape.elements(), dtype);
   return y;
 }
-Tensor empty_like(const Tensor& x) { return empty(x.shape(), x.dtype(), x.device()); }
 
-Tensor full(const Shape& shape, double value, DType dtype, Device device) {
-  Tensor y = empty(shape, dtype, device);
+Tensor filled(const char* op, const Shape& shape, double value, DType dtype, Device device) {
+  Tensor y = make(op, shape, dtype, device);
   with_any(dtype, [&]<class T>() { std::fill_n(y.data<T>(), y.size(), convert<T>(value)); });
   return y;
 }
-Tensor zeros(const Shape& shape, DType dtype, Device device) { return full(shape, 0, dtype, device); }
-Tensor ones(const Shape& shape, DType dtype, Device device) { return full(shape, 1, dtype, device); }
+
+}  // namespace
+
+Tensor empty(const Shape& shape, DType dtype, Device device) { return make("empty", shape, dtype, device); }
+Tensor empty_like(const Tensor& x) { return empty(x.shape(), x.dtype(), x.device()); }
+
+Tensor full(const Shape& shape, double value, DType dtype, Device device) {
+  return filled("full", shape, value, dtype, device);
+}
+Tensor zeros(const Shape& shape, DType dtype, Device device) { return filled("zeros", shape, 0, dtype, device); }
+Tensor ones(const Shape& shape, DType dtype, Device device) { return filled("ones", shape, 1, dtype, device); }
 Tensor zeros_like(const Tensor& x) { return zeros(x.shape(), x.dtype(), x.device()); }
 Tensor ones_like(const Tensor& x) { return ones(x.shape(), x.dtype(), x.device()); }
 Tensor scalar(double value, DType dtype, Device device) { return full({}, value, dtype, device); }
@@ -197,9 +213,12 @@ Tensor arange(double begin, double end, double step, DType dtype) {
   if (step == 0 || !std::isfinite(begin) || !std::isfinite(end) || !std::isfinite(step))
     throw Error(
         fmt::format("arange: begin, end and step must be finite and step not 0; got {}, {}, {}", begin, end, step));
+  if (!is_float(dtype) && (begin != std::trunc(begin) || step != std::trunc(step)))
+    throw DTypeError(fmt::format("arange: begin and step must be whole numbers for {}; got {}, {}, {} (or ask for f32)",
+                                 name(dtype), begin, end, step));
   const double count = std::max(0.0, std::ceil((end - begin) / step));
   if (count > 1e15) throw ShapeError(fmt::format("arange: at most 10^15 values; got {}", count));
-  Tensor y = empty({static_cast<i64>(count)}, dtype);
+  Tensor y = make("arange", {static_cast<i64>(count)}, dtype);
   with_any(dtype, [&]<class T>() {
     T* to = y.data<T>();
     for (i64 i = 0; i < y.size(); ++i) to[i] = convert<T>(begin + static_cast<double>(i) * step);
@@ -208,7 +227,7 @@ Tensor arange(double begin, double end, double step, DType dtype) {
 }
 
 Tensor linspace(double first, double last, i64 count, DType dtype) {
-  Tensor y = empty({count}, dtype);
+  Tensor y = make("linspace", {count}, dtype);
   const double step = count > 1 ? (last - first) / static_cast<double>(count - 1) : 0;
   with_any(dtype, [&]<class T>() {
     T* to = y.data<T>();
@@ -219,7 +238,7 @@ Tensor linspace(double first, double last, i64 count, DType dtype) {
 }
 
 Tensor eye(i64 n, DType dtype) {
-  Tensor y = zeros({n, n}, dtype);
+  Tensor y = filled("eye", {n, n}, 0, dtype, Device::cpu);
   with_any(dtype, [&]<class T>() {
     for (i64 i = 0; i < n; ++i) y.data<T>()[i * n + i] = T(1);
   });
@@ -227,7 +246,6 @@ Tensor eye(i64 n, DType dtype) {
 }
 
 // ---- views and checks
-// -------------------------------------------------------------------------------------------------------
 
 Tensor view_of(const Tensor& x, const Shape& shape, const Strides& strides, i64 offset) {
   const Tensor source = dense(x);

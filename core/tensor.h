@@ -77,7 +77,8 @@ class Tensor {
   void backward() const;
   /// The same values outside the graph.
   Tensor detach() const;
-  /// Overwrites the values in place. Throws GradError: in a graph while recording; Shape/DTypeError: they differ.
+  /// Overwrites the values in place, also from an overlapping view. Throws GradError: in a graph while recording, or
+  /// the result of an op; Shape/DTypeError: they differ; Error: x repeats elements (expand).
   void assign(const Tensor& values) const;
   /// A name for error texts and state dictionaries (leaves only).
   void set_name(std::string name) const;
@@ -90,7 +91,7 @@ class Tensor {
   }
   TensorBody& mutable_body() const { return const_cast<TensorBody&>(body()); }
   const Ref<TensorBody>& ref() const { return body_; }
-  /// The bytes behind the tensor; makes a structured tensor dense. Throws InternalError: a saved shape without values.
+  /// The bytes behind the tensor; makes a structured tensor dense.
   std::byte* bytes() const;
 
  private:
@@ -100,7 +101,6 @@ class Tensor {
 };
 
 // ---- construction: none of these records a graph
-// ------------------------------------------------------------------------
 
 /// Numbers in nested braces: {1, 2, 3} or {{1, 2}, {3, 4}}.
 struct Literal {
@@ -130,7 +130,8 @@ template <class T> Tensor from_vector(std::span<const T> values, const Shape& sh
 template <class T> Tensor from_vector(const std::vector<T>& values, const Shape& shape, DType dtype = dtype_of<T>) {
   return from_vector(std::span<const T>(values), shape, dtype);
 }
-/// begin, begin + step, .. below end (above, for a negative step). Throws Error: step is 0.
+/// begin, begin + step, .. below end (above, for a negative step). Throws Error: step is 0, or not finite; DTypeError:
+/// begin or step is a fraction and dtype (the default is i64) an integer.
 Tensor arange(double begin, double end, double step = 1, DType dtype = DType::i64);
 /// `count` values from first to last, both included.
 Tensor linspace(double first, double last, i64 count, DType dtype = DType::f32);

@@ -1,7 +1,5 @@
 #include "ops/cast.h"
 
-#include <limits>
-
 #include "core/autograd.h"
 #include "core/structure.h"
 #include "ops/loops.h"
@@ -10,18 +8,7 @@ namespace moegrad {
 namespace {
 
 template <class To> struct Convert {
-  template <class From> MOEGRAD_HD To operator()(From v) const {
-    if constexpr (std::is_same_v<To, bool>) {
-      return v != From{};
-    } else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
-      constexpr To kLow = std::numeric_limits<To>::lowest(), kMost = std::numeric_limits<To>::max();
-      constexpr From kBeyond = -static_cast<From>(kLow);  // kMost + 1, which every floating type holds
-      if (v != v) return 0;
-      return v < -kBeyond ? kLow : v >= kBeyond ? kMost : static_cast<To>(v);
-    } else {
-      return static_cast<To>(v);
-    }
-  }
+  template <class From> MOEGRAD_HD To operator()(From v) const { return convert<To>(v); }
 };
 
 Tensor copy_as(const Tensor& x, DType dtype) {
