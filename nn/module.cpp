@@ -119,7 +119,7 @@ void copy_state(const char* who, const StateDict& to, const StateDict& from) {
   for (const NamedTensor& f : from)
     if (!wanted.count(f.name)) note(unknown, f.name);
   if (!missing.empty() || !unknown.empty() || !different.empty() || !twice.empty()) {
-    std::string text = fmt::format("{}: names, shapes and dtypes must be those of the module; got", who);
+    std::string text = fmt::format("{}: names, shapes and dtypes must match; got", who);
     const char* separator = " ";
     const auto part = [&](const char* what, const std::string& list) {
       if (list.empty()) return;

@@ -102,7 +102,7 @@ TEST_CASE("module: load_state_dict names all that is wrong in one error and then
   values.push_back(values[8]);
   CHECK_THROWS_WITH_AS(
       toy.load_state_dict(values),
-      "load_state_dict: names, shapes and dtypes must be those of the module; got missing: first.bias; unknown: "
+      "load_state_dict: names, shapes and dtypes must match; got missing: first.bias; unknown: "
       "first.bais; different: list.0.weight (f32 [2, 3], wanted f32 [3, 2]), seen (f32 [3], wanted i64 [3]); given "
       "twice: tied",
       Error);
