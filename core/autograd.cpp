@@ -50,6 +50,10 @@ bool detail::wants_graph(std::span<const Tensor> inputs) {
   return std::any_of(inputs.begin(), inputs.end(), [](const Tensor& x) { return x && x.requires_grad(); });
 }
 
+Saves saves_crossed(const Tensor& x0, const Tensor& x1) {
+  return saves((x1.requires_grad() ? kX0 : kNone) | (x0.requires_grad() ? kX1 : kNone));
+}
+
 namespace {
 
 // Does saves(..) say that the rule reads input i?

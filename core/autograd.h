@@ -50,6 +50,10 @@ struct Saves {
 inline Saves saves(u32 mask) { return {mask, {}}; }
 inline Saves saves(u32 mask, std::vector<Tensor> extra) { return {mask, std::move(extra)}; }
 
+/// For products: the gradient of each of two inputs reads the other, which is kept only where that gradient can be
+/// asked for.
+Saves saves_crossed(const Tensor& x0, const Tensor& x1);
+
 /// One gradient per input; an empty Tensor means that this input gets none.
 using Grads = SmallList<Tensor, 3>;
 

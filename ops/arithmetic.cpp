@@ -77,7 +77,7 @@ Tensor mul(const Tensor& a_any, const Tensor& b_any) {
   if (second && !first)
     if (Tensor y = second->mul(a_any)) return y;
   const auto [a, b] = adopt("mul", a_any, b_any);
-  return record("mul", apply_number<formula::Mul>("mul", a, b), {a, b}, saves(kX0 | kX1),
+  return record("mul", apply_number<formula::Mul>("mul", a, b), {a, b}, saves_crossed(a, b),
                 [](const GradArgs& g) -> Grads {
                   return {g.needs(0) ? g.dy * g.in(1) : Tensor{}, g.needs(1) ? g.dy * g.in(0) : Tensor{}};
                 });

@@ -85,18 +85,21 @@ Tensor product(const Tensor& a, const Tensor& b, const Shape& batch) {
 
 // The gradient of an operand whose columns are contiguous is computed transposed, so that it has the same layout: the
 // gradient of a transposed weight is then contiguous where the weight is.
-Grads matmul_gradient(const GradArgs& g) {
-  Grads grads{Tensor{}, Tensor{}};
-  if (g.needs(0)) {
-    const Tensor b = g.in(1);
-    grads[0] = matmul(g.dy, transpose(b));
+struct MatmulGradient {
+  bool a_by_columns, b_by_columns;
+  Grads operator()(const GradArgs& g) const {
+    Grads grads{Tensor{}, Tensor{}};
+    if (g.needs(0)) {
+      const Tensor b = g.in(1);
+      grads[0] = a_by_columns ? transpose(matmul(b, transpose(g.dy))) : matmul(g.dy, transpose(b));
+    }
+    if (g.needs(1)) {
+      const Tensor a = g.in(0);
+      grads[1] = b_by_columns ? transpose(matmul(transpose(g.dy), a)) : matmul(transpose(a), g.dy);
+    }
+    return grads;
   }
-  if (g.needs(1)) {
-    const Tensor a = g.in(0);
-    grads[1] = columns_contiguous(g.in(1)) ? transpose(matmul(transpose(g.dy), a)) : matmul(transpose(a), g.dy);
-  }
-  return grads;
-}
+};
 
 }  // namespace
 
@@ -112,7 +115,8 @@ Tensor matmul(const Tensor& a_any, const Tensor& b_any) {
   }
   const Tensor a = layout_of(a_any).readable ? dense(a_any) : contiguous(a_any);
   const Tensor b = layout_of(b_any).readable ? dense(b_any) : contiguous(b_any);
-  return record("matmul", product(a, b, batch), {a, b}, saves(kX0 | kX1), matmul_gradient);
+  return record("matmul", product(a, b, batch), {a, b}, saves_crossed(a, b),
+                MatmulGradient{columns_contiguous(a), columns_contiguous(b)});
 }
 
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b) {

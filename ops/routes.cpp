@@ -1,0 +1,405 @@
+#include "ops/routes.h"
+
+#include <fmt/format.h>
+
+#include "core/autograd.h"
+#include "core/parallel.h"
+#include "ops/cast.h"
+#include "ops/views.h"
+
+namespace moegrad {
+
+Routes::Routes(Shape rows, std::vector<Tensor> index, Shape classes)
+    : rows_(std::move(rows)), classes_(classes), index_(std::move(index)) {}
+
+// ---- shape rule
+// -------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+bool is_row(int label) { return label >= 0 && label < kFeature; }
+bool is_class(int label) { return label < 0; }
+
+// Positions of labels in kernel order: rows ascending, classes ascending, features ascending.
+Axes kernel_order(const Labels& labels) {
+  Axes order;
+  for (int i = 0; i < labels.size(); ++i) order.push_back(i);
+  const auto key = [&](int i) { return is_class(labels[i]) ? kFeature / 2 + ~labels[i] : labels[i]; };
+  std::sort(order.begin(), order.end(), [&](int a, int b) { return key(a) < key(b); });
+  return order;
+}
+Axes inverse_of(const Axes& order) {
+  Axes y(order.size(), 0);
+  for (int i = 0; i < order.size(); ++i) y[order[i]] = i;
+  return y;
+}
+Labels pick(const Labels& labels, const Axes& order) {
+  Labels y;
+  for (int i : order) y.push_back(labels[i]);
+  return y;
+}
+
+// An operand in kernel order, its features one run with one stride.
+struct Operand {
+  Tensor x;
+  Labels labels;
+  i64 features = 1, feature_stride = 1;
+};
+Operand operand_of(const Tensor& x_any, const Labels& labels_any) {
+  const Axes order = kernel_order(labels_any);
+  Operand o{.x = permute(x_any, order), .labels = pick(labels_any, order)};
+  const auto merge = [&o] {  // false if the features do not lie one behind the other
+    o.features = 1, o.feature_stride = 1;
+    bool first = true;
+    for (int i = o.x.rank() - 1; i >= 0 && !is_row(o.labels[i]) && !is_class(o.labels[i]); --i) {
+      const i64 n = o.x.shape()[i], stride = o.x.strides()[i];
+      if (n == 1) continue;
+      if (!first && stride != o.feature_stride * o.features) return false;
+      if (first) o.feature_stride = stride;
+      first = false;
+      o.features *= n;
+    }
+    return true;
+  };
+  if (!merge()) {
+    o.x = contiguous(o.x);
+    merge();
+  }
+  return o;
+}
+
+void check_operand(const char* op, const Routes& r, const Tensor& x, const Labels& labels) {
+  bool fits = x.rank() == labels.size();
+  for (int i = 0; fits && i < labels.size(); ++i) {
+    const int l = labels[i];
+    if (is_row(l)) fits = l < r.rows().rank() && x.shape()[i] == r.rows()[l];
+    if (is_class(l)) fits = ~l < r.classes().rank() && x.shape()[i] == r.classes()[~l];
+  }
+  if (!fits)
+    throw ShapeError(
+        fmt::format("{}: axes must have the sizes of their rows and classes; got x {} for rows {} and classes {}", op,
+                    to_string(x.shape()), to_string(r.rows()), to_string(r.classes())));
+  if (!is_float(x.dtype())) throw_dtype(op, "f32 or f64", x.dtype());
+}
+
+i64 stride_of(const Tensor& x, const Labels& labels, int label) {
+  const int at = labels.find(label);
+  return at < 0 ? 0 : x.strides()[at];
+}
+
+// The loop over all rows: those that `destination` names first.
+RouteLoop loop_of(const Routes& r, const Operand& x, const Tensor& y, const Labels& y_labels, const Tensor& scale) {
+  RouteLoop loop;
+  Axes order;
+  for (int a = 0; a < r.rows().rank(); ++a)
+    if (y_labels.contains(a)) order.push_back(a);
+  loop.outer = order.size();
+  for (int a = 0; a < r.rows().rank(); ++a)
+    if (!y_labels.contains(a)) order.push_back(a);
+  loop.axes = order.size();
+  loop.classes = r.classes().rank();
+  for (int i = 0; i < loop.axes; ++i) {
+    const int a = order[i];
+    loop.size[i] = r.rows()[a];
+    loop.x[i] = stride_of(x.x, x.labels, a);
+    loop.y[i] = stride_of(y, y_labels, a);
+    loop.scale[i] = scale ? scale.strides()[a] : 0;
+    for (int j = 0; j < loop.classes; ++j) loop.index_stride[j][i] = r.index(j).strides()[a];
+  }
+  for (int j = 0; j < loop.classes; ++j) {
+    loop.index[j] = r.index(j).data<i64>();
+    loop.x_class[j] = stride_of(x.x, x.labels, ~j);
+    loop.y_class[j] = stride_of(y, y_labels, ~j);
+  }
+  loop.features = x.features;
+  loop.x_feature = x.feature_stride;
+  return loop;
+}
+
+// How route_sum reaches its destination.
+struct Destination {
+  u32 row_mask = 0, class_mask = 0;
+  i64 groups = 1, classes = 1;  // positions on its row axes, on its class axes
+  bool gathers() const { return class_mask == 0; }
+  /// Rows of different groups never meet: with enough groups (or one row in each) threads take whole groups.
+  bool by_groups(const Routes& r) const {
+    constexpr i64 kManyGroups = 64;
+    return groups >= kManyGroups || row_mask == (u32{1} << r.rows().rank()) - 1;
+  }
+};
+Destination destination_of(const Routes& r, const Labels& y_labels) {
+  Destination d;
+  for (int l : y_labels) {
+    if (is_row(l)) d.row_mask |= u32{1} << l, d.groups *= r.rows()[l];
+    if (is_class(l)) d.class_mask |= u32{1} << ~l, d.classes *= r.classes()[~l];
+  }
+  return d;
+}
+
+template <class F>
+void run_route_sum(const Routes& r, const Destination& to, const RouteLoop& loop, const Tensor& x, const Tensor& scale,
+                   const Tensor& y) {
+  const F *px = x.data<F>(), *ps = scale ? scale.data<F>() : nullptr;
+  F* py = y.data<F>();
+  if (to.gathers()) {
+    MOEGRAD_LAUNCH(y.device(), route_gather, px, ps, py, loop);
+  } else if (to.by_groups(r)) {
+    MOEGRAD_LAUNCH(y.device(), route_scatter, px, ps, py, loop);
+  } else {
+    const Routes::Inverse& inverse = r.inverse(to.row_mask, to.class_mask);
+    MOEGRAD_LAUNCH(y.device(), route_scatter_inverse, px, ps, py, loop, inverse.begin.data<i64>(),
+                   inverse.order.data<i64>(), to.groups * to.classes);
+  }
+}
+
+}  // namespace
+
+// ---- forward and gradient
+// ---------------------------------------------------------------------------------------------------------
+
+Tensor route_sum(const RoutesRef& routes, const Tensor& scale, const Tensor& x_any, const Labels& lx_any,
+                 const Labels& ly_any) {
+  check_operand("route_sum", *routes, x_any, lx_any);
+  if (scale) check_same_dtype("route_sum", scale, x_any);
+  const Operand x = operand_of(x_any, lx_any);
+  const Axes order = kernel_order(ly_any);
+  const Labels ly = pick(ly_any, order);
+  Shape shape;
+  for (int l : ly) {
+    if (is_row(l))
+      shape.push_back(routes->rows()[l]);
+    else if (is_class(l))
+      shape.push_back(routes->classes()[~l]);
+    else
+      shape.push_back(x.x.dim(x.labels.find(l)));
+  }
+  const Destination to = destination_of(*routes, ly);
+  const bool adds = !to.gathers() && to.by_groups(*routes);
+  Tensor y = adds ? zeros(shape, x.x.dtype(), x.x.device()) : empty(shape, x.x.dtype(), x.x.device());
+  const Tensor weights = scale ? dense(scale) : Tensor{};
+  const RouteLoop loop = loop_of(*routes, x, y, ly, weights);
+  with_float("route_sum", y.dtype(), [&]<class F>() { run_route_sum<F>(*routes, to, loop, x.x, weights, y); });
+  const Labels lx = x.labels;
+  if (scale)
+    y = record("route_sum", y, {weights, x.x}, saves_crossed(weights, x.x),
+               [routes, lx, ly](const GradArgs& g) -> Grads {
+                 return {g.needs(0) ? route_dot(routes, g.in(1), lx, g.dy, ly) : Tensor{},
+                         g.needs(1) ? route_sum(routes, g.in(0), g.dy, ly, lx) : Tensor{}};
+               });
+  else
+    y = record("route_sum", y, {x.x}, saves(kNone),
+               [routes, lx, ly](const GradArgs& g) -> Grads { return {route_sum(routes, {}, g.dy, ly, lx)}; });
+  return permute(y, inverse_of(order));
+}
+
+Tensor route_dot(const RoutesRef& routes, const Tensor& x_any, const Labels& lx_any, const Tensor& z_any,
+                 const Labels& lz_any) {
+  check_operand("route_dot", *routes, x_any, lx_any);
+  check_operand("route_dot", *routes, z_any, lz_any);
+  check_same_dtype("route_dot", x_any, z_any);
+  const Operand x = operand_of(x_any, lx_any), z = operand_of(z_any, lz_any);
+  Tensor d = empty(routes->rows(), x.x.dtype(), x.x.device());
+  RouteLoop loop = loop_of(*routes, x, z.x, z.labels, {});
+  loop.y_feature = z.feature_stride;
+  for (int i = 0, next = 0; next < 2; ++next)  // the result has all row axes, in the loop's order
+    for (int a = 0; a < routes->rows().rank(); ++a)
+      if (z.labels.contains(a) == (next == 0)) loop.scale[i++] = d.strides()[a];
+  with_float("route_dot", d.dtype(), [&]<class F>() {
+    MOEGRAD_LAUNCH(d.device(), route_dots, x.x.data<F>(), z.x.data<F>(), d.data<F>(), loop);
+  });
+  return record("route_dot", d, {x.x, z.x}, saves_crossed(x.x, z.x),
+                [routes, lx = x.labels, lz = z.labels](const GradArgs& g) -> Grads {
+                  return {g.needs(0) ? route_sum(routes, g.dy, g.in(1), lz, lx) : Tensor{},
+                          g.needs(1) ? route_sum(routes, g.dy, g.in(0), lx, lz) : Tensor{}};
+                });
+}
+
+// ---- CPU kernels
+// ------------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// A place in the walk over rows: offsets into both operands, the scale and the index tables.
+class RowCursor {
+ public:
+  explicit RowCursor(const RouteLoop& loop) : loop_(loop) {}
+  i64 x = 0, y = 0, scale = 0;
+
+  // Goes to row `flat` of the axes [first, last), in row-major order, keeping the others.
+  void seek(i64 flat, int first, int last) {
+    for (int i = last - 1; i >= first; --i) {
+      move(i, flat % loop_.size[i] - at_[i]);
+      flat /= loop_.size[i];
+    }
+  }
+  void next(int first, int last) {
+    for (int i = last - 1; i >= first; --i) {
+      if (at_[i] + 1 < loop_.size[i]) return move(i, 1);
+      move(i, -at_[i]);
+    }
+  }
+  // Offsets of this row's route in x and y; false for an empty row.
+  bool route(i64& at_x, i64& at_y) const {
+    at_x = x, at_y = y;
+    for (int j = 0; j < loop_.classes; ++j) {
+      const i64 c = loop_.index[j][index_[j]];
+      if (c < 0) return false;
+      at_x += c * loop_.x_class[j];
+      at_y += c * loop_.y_class[j];
+    }
+    return true;
+  }
+
+ private:
+  void move(int axis, i64 by) {
+    at_[axis] += by;
+    x += by * loop_.x[axis], y += by * loop_.y[axis], scale += by * loop_.scale[axis];
+    for (int j = 0; j < loop_.classes; ++j) index_[j] += by * loop_.index_stride[j][axis];
+  }
+  const RouteLoop& loop_;
+  i64 at_[kMaxRank] = {};
+  i64 index_[kMaxClassAxes] = {};
+};
+
+i64 count(const RouteLoop& loop, int first, int last) {
+  i64 n = 1;
+  for (int i = first; i < last; ++i) n *= loop.size[i];
+  return n;
+}
+i64 grain_for(i64 work_per_item) { return std::max<i64>((i64{1} << 14) / std::max<i64>(work_per_item, 1), 1); }
+
+// y = w x, or y += w x
+template <class F> void put(F* __restrict y, const F* __restrict x, i64 step, F w, i64 n, bool add) {
+  if (step != 1) {
+    for (i64 i = 0; i < n; ++i) y[i] = add ? y[i] + w * x[i * step] : w * x[i * step];
+  } else if (add) {
+    for (i64 i = 0; i < n; ++i) y[i] += w * x[i];
+  } else {
+    for (i64 i = 0; i < n; ++i) y[i] = w * x[i];
+  }
+}
+
+}  // namespace
+
+template <class F> void cpu::route_gather(const F* x, const F* scale, F* y, const RouteLoop& loop) {
+  const i64 rows = count(loop, 0, loop.outer), summed = count(loop, loop.outer, loop.axes);
+  parallel_for(rows, grain_for(summed * (loop.features + 4)), [&](i64 begin, i64 end) {
+    RowCursor c(loop);
+    c.seek(begin, 0, loop.outer);
+    for (i64 row = begin; row < end; ++row, c.next(0, loop.outer)) {
+      F* to = y + c.y;
+      bool written = false;
+      for (i64 k = 0; k < summed; ++k, c.next(loop.outer, loop.axes)) {
+        i64 at_x, at_y;
+        if (!c.route(at_x, at_y)) continue;
+        put(to, x + at_x, loop.x_feature, scale ? scale[c.scale] : F(1), loop.features, written);
+        written = true;
+      }
+      if (!written) std::fill_n(to, loop.features, F(0));
+    }
+  });
+}
+
+template <class F> void cpu::route_scatter(const F* x, const F* scale, F* y, const RouteLoop& loop) {
+  const i64 groups = count(loop, 0, loop.outer), members = count(loop, loop.outer, loop.axes);
+  parallel_for(groups, grain_for(members * (loop.features + 4)), [&](i64 begin, i64 end) {
+    RowCursor c(loop);
+    c.seek(begin, 0, loop.outer);
+    for (i64 group = begin; group < end; ++group, c.next(0, loop.outer))
+      for (i64 k = 0; k < members; ++k, c.next(loop.outer, loop.axes)) {
+        i64 at_x, at_y;
+        if (c.route(at_x, at_y))
+          put(y + at_y, x + at_x, loop.x_feature, scale ? scale[c.scale] : F(1), loop.features, true);
+      }
+  });
+}
+
+template <class F>
+void cpu::route_scatter_inverse(const F* x, const F* scale, F* y, const RouteLoop& loop, const i64* first,
+                                const i64* order, i64 destinations) {
+  const i64 rows = first[destinations];
+  parallel_for(destinations, grain_for((rows / std::max<i64>(destinations, 1) + 1) * (loop.features + 16)),
+               [&](i64 begin, i64 end) {
+                 RowCursor c(loop);
+                 for (i64 d = begin; d < end; ++d) {
+                   F* to = y + d * loop.features;
+                   if (first[d] == first[d + 1]) std::fill_n(to, loop.features, F(0));
+                   for (i64 k = first[d]; k < first[d + 1]; ++k) {
+                     i64 at_x, at_y;
+                     c.seek(order[k], 0, loop.axes);
+                     c.route(at_x, at_y);
+                     put(to, x + at_x, loop.x_feature, scale ? scale[c.scale] : F(1), loop.features, k > first[d]);
+                   }
+                 }
+               });
+}
+
+template <class F> void cpu::route_dots(const F* x, const F* y, F* d, const RouteLoop& loop) {
+  parallel_for(count(loop, 0, loop.axes), grain_for(loop.features + 4), [&](i64 begin, i64 end) {
+    RowCursor c(loop);
+    c.seek(begin, 0, loop.axes);
+    for (i64 row = begin; row < end; ++row, c.next(0, loop.axes)) {
+      i64 at_x, at_y;
+      F total = 0;
+      if (c.route(at_x, at_y)) {
+        const F *p = x + at_x, *q = y + at_y;
+        const i64 sp = loop.x_feature, sq = loop.y_feature;
+        if (sp == 1 && sq == 1) {
+#pragma omp simd reduction(+ : total)
+          for (i64 i = 0; i < loop.features; ++i) total += p[i] * q[i];
+        } else {
+          for (i64 i = 0; i < loop.features; ++i) total += p[i * sp] * q[i * sq];
+        }
+      }
+      d[c.scale] = total;
+    }
+  });
+}
+
+// ---- the inverse
+// ------------------------------------------------------------------------------------------------------------------
+
+const Routes::Inverse& Routes::inverse(u32 row_mask, u32 class_mask) const {
+  for (const auto& k : kept_)
+    if (k->row_mask == row_mask && k->class_mask == class_mask) return k->inverse;
+
+  // As a loop with y's strides those of the destination number. Rows are walked in the order that kernels number them:
+  // axes of the destination first.
+  RouteLoop loop;
+  loop.classes = classes_.rank();
+  i64 stride = 1;
+  for (int j = loop.classes - 1; j >= 0; --j) {
+    loop.index[j] = index(j).data<i64>();
+    if (class_mask >> j & 1) loop.y_class[j] = stride, stride *= classes_[j];
+  }
+  Axes order;
+  for (int pass = 1; pass >= 0; --pass)
+    for (int a = 0; a < rows_.rank(); ++a)
+      if (static_cast<int>(row_mask >> a & 1) == pass) order.push_back(a);
+  loop.axes = order.size();
+  for (int i = 0; i < loop.axes; ++i) {
+    loop.size[i] = rows_[order[i]];
+    for (int j = 0; j < loop.classes; ++j) loop.index_stride[j][i] = index(j).strides()[order[i]];
+  }
+  for (int i = loop.axes - 1; i >= 0; --i)
+    if (row_mask >> order[i] & 1) loop.y[i] = stride, stride *= loop.size[i];
+
+  const i64 rows = rows_.elements(), destinations = stride;
+  Inverse inverse{zeros({destinations + 1}, DType::i64), {}};
+  i64* begin = inverse.begin.data<i64>();
+  const auto each = [&](auto&& f) {
+    RowCursor c(loop);
+    i64 at_x, at_y;
+    for (i64 row = 0; row < rows; ++row, c.next(0, loop.axes))
+      if (c.route(at_x, at_y)) f(row, at_y);
+  };
+  each([&](i64, i64 d) { ++begin[d + 1]; });
+  for (i64 d = 0; d < destinations; ++d) begin[d + 1] += begin[d];
+  inverse.order = empty({begin[destinations]}, DType::i64);
+  std::vector<i64> next(begin, begin + destinations);
+  each([&](i64 row, i64 d) { inverse.order.data<i64>()[next[static_cast<std::size_t>(d)]++] = row; });
+  kept_.push_back(std::make_unique<Kept>(Kept{row_mask, class_mask, std::move(inverse)}));
+  return kept_.back()->inverse;
+}
+
+}  // namespace moegrad
