@@ -201,7 +201,7 @@ TEST_CASE("one_hot: an op that does not know it reads the dense twin, and the ga
 }
 
 TEST_CASE("one_hot: prints what it is") {
-  CHECK_EQ(to_string(one_hot(tensor({0, 1}, DType::i64), 3)), "one_hot(rows [2], classes [3]) [2, 3], bool");
+  CHECK_EQ(to_string(one_hot(tensor({0, 1}, DType::i64), 3)), "one_hot(rows [2], classes [3])  bool [2, 3]");
 }
 
 TEST_CASE("routes: the same bits for 1, 2 and 3 threads, duplicates included") {
