@@ -46,13 +46,17 @@ Tensor share(const Tensor& wins, const Tensor& ties, DType dtype) {
 
 }  // namespace
 
+void check_whole(const char* op, double value, const Tensor& x) {
+  const double most = x.dtype() == DType::i32 ? 0x1p31 : 0x1p63;
+  if (!(value == std::trunc(value) && value >= -most && value < most))
+    throw DTypeError(fmt::format("{}: a number beside {} must be whole and in its range; got {} and {}", op,
+                                 name(x.dtype()), value, describe(x)));
+}
+
 Tensor scalar_like(double value, const Tensor& x) {
   if (x.dtype() == DType::boolean)
     throw DTypeError(fmt::format("arithmetic: a number needs a number beside it; got {}", describe(x)));
-  const double most = x.dtype() == DType::i32 ? 0x1p31 : 0x1p63;
-  if (is_int(x.dtype()) && !(value == std::trunc(value) && value >= -most && value < most))
-    throw DTypeError(fmt::format("arithmetic: a number beside {} must be whole and in its range; got {} and {}",
-                                 name(x.dtype()), value, describe(x)));
+  if (is_int(x.dtype())) check_whole("arithmetic", value, x);
   return scalar(value, x.dtype(), x.device());
 }
 

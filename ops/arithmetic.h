@@ -34,6 +34,8 @@ Tensor minimum(const Tensor& a, const Tensor& b);
 /// A scalar with the dtype and device of x: what a C++ number beside a tensor becomes.
 ///   Errors    DTypeError: x is bool; or x holds integers and the number is not whole, or outside their range
 Tensor scalar_like(double value, const Tensor& x);
+/// Throws DTypeError: x holds integers, and the number beside it is not whole or outside their range.
+void check_whole(const char* op, double value, const Tensor& x);
 inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
 inline Tensor operator-(const Tensor& a, const Tensor& b) { return sub(a, b); }
 inline Tensor operator*(const Tensor& a, const Tensor& b) { return mul(a, b); }

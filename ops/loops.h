@@ -88,6 +88,12 @@ template <class Op, class A, class B, class C, class Y>
 void map3(Op op, const A* a, const B* b, const C* c, Y* y, const Nest<4>& nest);
 }  // namespace cuda
 
+namespace formula {
+struct Same {  // a copy
+  template <class T> MOEGRAD_HD T operator()(T x) const { return x; }
+};
+}  // namespace formula
+
 /// The nest over operands broadcast to `shape`, merged to as few axes as possible. Zero elements give sizes with a
 /// zero.
 template <int N> Nest<N> nest_over(const Shape& shape, const Tensor* const (&operands)[N]) {

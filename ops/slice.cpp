@@ -37,10 +37,6 @@ Tensor part_of(const Tensor& y, int axis, const Positions& p) {
   return view_of(y, shape, strides, offset);
 }
 
-struct Same {
-  template <class T> MOEGRAD_HD T operator()(T x) const { return x; }
-};
-
 Tensor slice_positions(const Tensor& x, int axis, const Positions& p) {
   const i64 n = x.shape()[axis];
   if (p.begin == 0 && p.step == 1 && p.count == n) return x;
@@ -87,7 +83,8 @@ Tensor place(const Tensor& x, int axis_any, i64 n, i64 begin, i64 step, double f
   Tensor y = full(shape, fill, x.dtype(), x.device());
   const Tensor part = part_of(y, axis, {begin, count, step});
   const Nest<2> nest = nest_over<2>(x.shape(), {&x, &part});
-  with_any(x.dtype(), [&]<class T>() { MOEGRAD_LAUNCH(x.device(), map1, Same{}, x.data<T>(), part.data<T>(), nest); });
+  with_any(x.dtype(),
+           [&]<class T>() { MOEGRAD_LAUNCH(x.device(), map1, formula::Same{}, x.data<T>(), part.data<T>(), nest); });
   return record(
       "place", y, {x}, saves(kNone),
       [axis, begin, count, step](const GradArgs& g) -> Grads {

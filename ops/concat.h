@@ -1,0 +1,36 @@
+// Tensors joined along an axis, and cut apart again.
+#pragma once
+#include <initializer_list>
+#include <span>
+#include <vector>
+
+#include "core/tensor.h"
+
+namespace moegrad {
+
+/// y = the tensors one behind the other along `axis`.
+///   Shapes    [.., n_i, ..] -> [.., sum n_i, ..]; sizes may be 0
+///   Dtypes    any, all alike
+///   Gradient  each gets its slice of dy; any order
+///   Errors    ShapeError: no tensors, axis out of range, other sizes or ranks differ.  DTypeError: dtypes differ
+Tensor concat(std::span<const Tensor> xs, int axis);
+Tensor concat(std::initializer_list<Tensor> xs, int axis);
+
+/// y = the tensors one behind the other along a new axis, which is axis `axis` of y.
+///   Shapes    n times [..] -> [.., n, ..]; axis in [-rank-1, rank].   Errors: as concat
+Tensor stack(std::span<const Tensor> xs, int axis);
+Tensor stack(std::initializer_list<Tensor> xs, int axis);
+
+/// Parts of x along `axis`, with the given sizes; views.
+///   Gradient  each part's dy placed into zeros, and these summed; any order
+///   Errors    ShapeError: axis out of range, a size is negative, sizes do not add up to that of the axis
+std::vector<Tensor> split(const Tensor& x, std::span<const i64> sizes, int axis);
+std::vector<Tensor> split(const Tensor& x, std::initializer_list<i64> sizes, int axis);
+/// n parts whose sizes differ by at most one, larger ones first.   Errors: ShapeError, n < 1
+std::vector<Tensor> chunk(const Tensor& x, i64 n, int axis);
+
+/// y[(i + shift) mod n] = x[i] along `axis`, for a shift of either sign.
+///   Gradient  dx = roll(dy, -shift); any order.  Dtypes: any.  Errors: ShapeError, axis out of range
+Tensor roll(const Tensor& x, i64 shift, int axis);
+
+}  // namespace moegrad
