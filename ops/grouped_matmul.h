@@ -1,0 +1,36 @@
+// Products of uneven groups of rows, each with a weight of its own: dropless experts.
+#pragma once
+#include "core/tensor.h"
+
+namespace moegrad {
+
+/// y = x w[e] for the rows of group e: rows begin[e] .. begin[e + 1] - 1.
+///   Shapes    x [P, D], w [E, D, F], begin i64 [E + 1] ascending from 0 -> y [P, F]; empty groups are fine, and
+///             rows from begin[E] on belong to none: their y is zeros
+///   Dtypes    x, w f32 or f64, both alike
+///   Gradient  dx = grouped_matmul(dy, w^T), dw = grouped_outer(x, dy); any order; an empty group has a gradient of
+///   zeros Errors    ShapeError: sizes do not fit.  IndexError: begin does not ascend from 0 to at most P Source
+///   MegaBlocks (2022), arXiv:2211.15841: the block-diagonal product of section 3, without padding
+Tensor grouped_matmul(const Tensor& x, const Tensor& w, const Tensor& begin);
+
+/// y[e] = x^T z over the rows of group e.
+///   Shapes    x [P, D], z [P, F], begin i64 [E + 1] -> y [E, D, F]; zeros for an empty group
+///   Gradient  dx = grouped_matmul(z, dy^T), dz = grouped_matmul(x, dy); any order.  Errors: as grouped_matmul
+Tensor grouped_outer(const Tensor& x, const Tensor& z, const Tensor& begin);
+
+/// Sizes of a grouped product; w [E, D, F] with rows or (w_transposed) columns contiguous.
+struct GroupedSizes {
+  i64 groups, rows, inner, outer;  // E, P, D, F
+  bool w_transposed = false;
+};
+// Kernels, called only by ops/grouped_matmul.cpp; x, z and y contiguous.
+namespace cpu {
+template <class F> void grouped_matmul(const F* x, const F* w, const i64* begin, F* y, const GroupedSizes& sizes);
+template <class F> void grouped_outer(const F* x, const F* z, const i64* begin, F* y, const GroupedSizes& sizes);
+}  // namespace cpu
+namespace cuda {
+template <class F> void grouped_matmul(const F* x, const F* w, const i64* begin, F* y, const GroupedSizes& sizes);
+template <class F> void grouped_outer(const F* x, const F* z, const i64* begin, F* y, const GroupedSizes& sizes);
+}  // namespace cuda
+
+}  // namespace moegrad
