@@ -26,8 +26,9 @@ TEST_CASE("grouped_matmul: forward, gradients, second order; empty groups, trans
       Tensor y = zeros({7, 5}, DType::f64);
       for_each_index({7, 5, 4}, [&](const std::vector<i64>& at) {
         const i64 e = group_of(begin, at[0]);
-        set_value(y, {at[0], at[1]},
-                  value_at(y, {at[0], at[1]}) + value_at(x[0], {at[0], at[2]}) * value_at(x[1], {e, at[2], at[1]}));
+        if (e < 3)
+          set_value(y, {at[0], at[1]},
+                    value_at(y, {at[0], at[1]}) + value_at(x[0], {at[0], at[2]}) * value_at(x[1], {e, at[2], at[1]}));
       });
       return y;
     };
@@ -52,7 +53,8 @@ TEST_CASE("grouped_outer: forward, gradients, second order; empty groups are zer
                Tensor y = zeros({3, 4, 2}, DType::f64);
                for_each_index({7, 4, 2}, [&](const std::vector<i64>& at) {
                  const std::vector<i64> to{group_of(begin, at[0]), at[1], at[2]};
-                 set_value(y, to, value_at(y, to) + value_at(x[0], {at[0], at[1]}) * value_at(x[1], {at[0], at[2]}));
+                 if (to[0] < 3)
+                   set_value(y, to, value_at(y, to) + value_at(x[0], {at[0], at[1]}) * value_at(x[1], {at[0], at[2]}));
                });
                return y;
              },
