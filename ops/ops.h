@@ -11,6 +11,7 @@
 #include "ops/gather.h"
 #include "ops/grouped_matmul.h"
 #include "ops/matmul.h"
+#include "ops/norm.h"
 #include "ops/one_hot.h"
 #include "ops/pad.h"
 #include "ops/random.h"

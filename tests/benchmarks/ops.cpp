@@ -66,7 +66,7 @@ void backward(benchmark::State& state, const Shape& shape, const std::function<T
   report(state, x, [&] { return grad(y, {x}, dy, {.retain_graph = true})[0]; });
 }
 
-const Shape kWide{4096, 1024}, kExperts{65536, 8}, kColumns{16, 1024, 256};
+const Shape kWide{4096, 1024}, kExperts{65536, 8}, kColumns{16, 1024, 256}, kNarrow{512, 128};
 
 #define MOEGRAD_BENCH(name, shape, expression)                                                        \
   BENCHMARK_CAPTURE(forward, name, shape, [](const Tensor& x) { return expression; })->UseRealTime(); \
@@ -82,5 +82,8 @@ MOEGRAD_BENCH(gelu_tanh, kWide, gelu_tanh(x));
 MOEGRAD_BENCH(silu, kWide, silu(x));
 MOEGRAD_BENCH(softplus, kWide, softplus(x));
 MOEGRAD_BENCH(swiglu_halves, kWide, swiglu(slice(x, 1, {0, 512}), slice(x, 1, {512})));
+MOEGRAD_BENCH(layer_norm, kWide, layer_norm(x, wave({1024}), wave({1024})));
+MOEGRAD_BENCH(layer_norm_128, kNarrow, layer_norm(x, wave({128}), wave({128})));
+MOEGRAD_BENCH(rms_norm, kWide, rms_norm(x, wave({1024})));
 
 }  // namespace
