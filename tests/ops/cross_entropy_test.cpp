@@ -1,0 +1,130 @@
+#include "ops/cross_entropy.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "core/autograd.h"
+#include "core/parallel.h"
+#include "tests/support/check_op.h"
+
+using namespace moegrad;
+using namespace moegrad::test;
+
+namespace {
+
+std::function<Tensor(Args)> naive(const CrossEntropyOptions& options) {
+  return [options](Args in) {
+    const Tensor &x = in[0], &targets = in[1];
+    const i64 classes = x.dim(-1);
+    Tensor losses = zeros(targets.shape(), DType::f64);
+    double total = 0, rows = 0;
+    for_each_index(targets.shape(), [&](const std::vector<i64>& at) {
+      const i64 target = static_cast<i64>(value_at(targets, at));
+      if (target == options.ignore_index) return;
+      const auto logit = [&](i64 v) {
+        std::vector<i64> own = at;
+        own.push_back(v);
+        return value_at(x, own);
+      };
+      double sum = 0, loss = 0;
+      for (i64 v = 0; v < classes; ++v) sum += std::exp(logit(v));
+      for (i64 v = 0; v < classes; ++v) {
+        const double even = options.label_smoothing / static_cast<double>(classes);
+        loss -= (even + (v == target ? 1 - options.label_smoothing : 0)) * (logit(v) - std::log(sum));
+      }
+      set_value(losses, at, loss);
+      total += loss;
+      ++rows;
+    });
+    if (options.reduction == Reduction::none) return losses;
+    return scalar(options.reduction == Reduction::sum ? total : total / std::max(rows, 1.0), DType::f64);
+  };
+}
+
+Tensor ints(const std::vector<i64>& values, const Shape& shape) { return from_vector(values, shape); }
+
+}  // namespace
+
+TEST_CASE("cross_entropy: forward, gradient, second order") {
+  struct Case {
+    Shape logits;
+    Tensor targets;
+  };
+  const Case cases[] = {{{3, 5}, ints({4, 0, 4}, {3})},    {{2, 3, 4}, ints({0, -100, 3, -100, 1, 1}, {2, 3})},
+                        {{2, 4}, ints({-100, -100}, {2})}, {{6}, ints({2}, {})},
+                        {{3, 1}, ints({0, 0, 0}, {3})},    {{0, 4}, ints({}, {0})},
+                        {{2, 40}, ints({39, 7}, {2})}};
+  for (const Case& c : cases)
+    for (const Reduction reduction : {Reduction::mean, Reduction::sum, Reduction::none})
+      for (const double smoothing : {0.0, 0.1, 1.0}) {
+        CAPTURE(to_string(c.logits));
+        CAPTURE(static_cast<int>(reduction));
+        CAPTURE(smoothing);
+        const CrossEntropyOptions options{.label_smoothing = smoothing, .reduction = reduction};
+        check_op({.op = [&](Args x) { return cross_entropy(x[0], x[1], options); },
+                  .reference = naive(options),
+                  .inputs = {{c.logits, -3, 3}, Input::fixed(c.targets)}});
+      }
+}
+
+TEST_CASE("cross_entropy: a class can be the ignored one") {
+  const CrossEntropyOptions options{.ignore_index = 2};
+  check_op({.op = [&](Args x) { return cross_entropy(x[0], x[1], options); },
+            .reference = naive(options),
+            .inputs = {{3, 4}, Input::fixed(ints({2, 1, 2}, {3}))}});
+}
+
+TEST_CASE("cross_entropy: no row counts, so the loss and its gradient are 0") {
+  Tensor x = tensor({{1, 2}, {3, 4}});
+  x.requires_grad_();
+  const Tensor y = cross_entropy(x, ints({-100, -100}, {2}));
+  CHECK_EQ(y.item(), 0);
+  CHECK_EQ(difference(grad(y, {x})[0], zeros({2, 2})), 0);
+}
+
+TEST_CASE("cross_entropy: huge and infinite logits") {
+  const double infinity = std::numeric_limits<double>::infinity();
+  Tensor x = tensor({{1e4, 0, -1e4}, {-infinity, 0, 0}, {0, 1e30, 0}});
+  x.requires_grad_();
+  const Tensor y = cross_entropy(x, ints({1, 1, 1}, {3}), {.reduction = Reduction::none});
+  CHECK_LE(difference(y, tensor({1e4, std::log(2.0), 0})), 1e-6);
+  const Tensor dx = grad(y, {x}, ones({3}))[0];
+  CHECK_LE(difference(dx, tensor({{1, -1, 0}, {0, -0.5, 0.5}, {0, 0, 0}})), 1e-6);
+}
+
+TEST_CASE("cross_entropy: the gradient kernel agrees with the twin, with any number of threads") {
+  Tensor x = random_tensor({300, 65}, 1, -4, 4);
+  x.requires_grad_();
+  std::vector<i64> classes;
+  for (i64 i = 0; i < 300; ++i) classes.push_back(i % 7 == 0 ? -100 : i * 31 % 65);
+  const Tensor targets = ints(classes, {300});
+  const int before = num_threads();
+  for (const int threads : {1, 3}) {
+    set_num_threads(threads);
+    const Tensor y = cross_entropy(x, targets, {.label_smoothing = 0.2});
+    CHECK_LE(difference(grad(y, {x}, {.retain_graph = true})[0], grad(y, {x}, {.create_graph = true})[0]), 1e-15);
+  }
+  set_num_threads(before);
+}
+
+TEST_CASE("cross_entropy: errors name the rule and the operands") {
+  const Tensor x = zeros({2, 3, 4});
+  CHECK_THROWS_WITH_AS(cross_entropy(x, ints({0, 1, 2, 3, 0, 4}, {2, 3})),
+                       "cross_entropy: targets must be in [0, 4) or the ignored index -100; got 4 at [1, 2]",
+                       IndexError);
+  CHECK_THROWS_WITH_AS(
+      cross_entropy(x, ints({0, 1}, {2})),
+      "cross_entropy: logits must be [.., V] with V >= 1 and targets [..]; got logits [2, 3, 4] and targets [2]",
+      ShapeError);
+  CHECK_THROWS_WITH_AS(cross_entropy(x, zeros({2, 3})), "cross_entropy: targets must be i64; got f32 [2, 3]",
+                       DTypeError);
+  CHECK_THROWS_WITH_AS(
+      cross_entropy(zeros({2, 0}), ints({0, 0}, {2})),
+      "cross_entropy: logits must be [.., V] with V >= 1 and targets [..]; got logits [2, 0] and targets "
+      "[2]",
+      ShapeError);
+  CHECK_THROWS_WITH_AS(cross_entropy(x, ints({0, 1, 2, 3, 0, 1}, {2, 3}), {.label_smoothing = 1.5}),
+                       "cross_entropy: label_smoothing must be in [0, 1]; got 1.5", Error);
+}
