@@ -9,7 +9,9 @@
 #include "ops/arithmetic.h"
 #include "ops/cast.h"
 #include "ops/compare.h"
+#include "ops/concat.h"
 #include "ops/reduce_loops.h"
+#include "ops/slice.h"
 #include "ops/views.h"
 
 namespace moegrad {
@@ -104,5 +106,75 @@ Tensor amin(const Tensor& x, const Axes& axes, bool keep) {
 }
 Tensor amin(const Tensor& x, int axis, bool keep) { return amin(x, Axes{axis}, keep); }
 Tensor amin(const Tensor& x) { return amin(x, all_axes(x.shape())); }
+
+// ---- product
+
+namespace {
+
+// The same product as a tree of multiplications: its gradient needs no division, so zeros do no harm.
+Tensor product_tree(const Tensor& x, const Axes& axes, const Shape& shape) {
+  Axes order;
+  i64 n = 1;
+  for (int i = 0; i < x.rank(); ++i)
+    if (!axes.contains(i)) order.push_back(i);
+  for (int a : axes) {
+    order.push_back(a);
+    n *= x.shape()[a];
+  }
+  Shape rows = reduced_shape(x.shape(), axes, false);
+  rows.push_back(n);
+  Tensor y = reshape(permute(x, order), rows);
+  for (; n > 1; n = n / 2 + n % 2) {
+    const i64 half = n / 2;
+    Tensor pairs = slice(y, -1, {0, half}) * slice(y, -1, {half, 2 * half});
+    y = n % 2 == 0 ? pairs : concat({pairs, slice(y, -1, {n - 1, n})}, -1);
+  }
+  return n == 0 ? ones(shape, x.dtype(), x.device()) : reshape(y, shape);
+}
+
+}  // namespace
+
+Tensor prod(const Tensor& x, const Axes& axes_any, bool keep) {
+  const Axes axes = check_axes("prod", x.shape(), axes_any);
+  const Tensor y = with_any(x.dtype(), [&]<class X>() {
+    using Y = std::conditional_t<std::is_floating_point_v<X>, X, i64>;
+    return reduce_axes<X, Y>(x, axes, keep, formula::ProductOf<Y>{});
+  });
+  if (!is_float(x.dtype()) || x.size() == 0) return y;
+  const auto tree = [axes, shape = y.shape()](const Tensor& t) { return product_tree(t, axes, shape); };
+  return fused(
+      "prod", y, {x}, saves(kNone),
+      [tree](const GradArgs& g) -> Grads {
+        Recording on(true);
+        const Tensor leaf = g.in(0).detach().requires_grad_();
+        return {grad(tree(leaf), {leaf}, g.dy)[0]};
+      },
+      [tree](std::span<const Tensor> in) { return tree(in[0]); },
+      [axes] { return fmt::format("axes = {}", to_string(axes)); });
+}
+Tensor prod(const Tensor& x, int axis, bool keep) { return prod(x, Axes{axis}, keep); }
+Tensor prod(const Tensor& x) { return prod(x, all_axes(x.shape())); }
+
+// ---- logic and counts
+
+namespace {
+template <class Op> Tensor logic(const char* name, const Tensor& x, const Axes& axes_any, bool keep) {
+  const Axes axes = check_axes(name, x.shape(), axes_any);
+  return with_any(x.dtype(), [&]<class X>() { return reduce_axes<X, bool>(x, axes, keep, Op{}); });
+}
+}  // namespace
+
+Tensor any(const Tensor& x, const Axes& axes, bool keep) { return logic<formula::AnyOf>("any", x, axes, keep); }
+Tensor any(const Tensor& x, int axis, bool keep) { return any(x, Axes{axis}, keep); }
+Tensor any(const Tensor& x) { return any(x, all_axes(x.shape())); }
+Tensor all(const Tensor& x, const Axes& axes, bool keep) { return logic<formula::AllOf>("all", x, axes, keep); }
+Tensor all(const Tensor& x, int axis, bool keep) { return all(x, Axes{axis}, keep); }
+Tensor all(const Tensor& x) { return all(x, all_axes(x.shape())); }
+
+Tensor count_nonzero(const Tensor& x, const Axes& axes, bool keep) {
+  return sum(cast(x, DType::boolean), check_axes("count_nonzero", x.shape(), axes), keep);
+}
+Tensor count_nonzero(const Tensor& x, int axis, bool keep) { return count_nonzero(x, Axes{axis}, keep); }
+Tensor count_nonzero(const Tensor& x) { return count_nonzero(x, all_axes(x.shape())); }
 
 }  // namespace moegrad

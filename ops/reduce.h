@@ -34,6 +34,28 @@ Tensor amin(const Tensor& x, const Axes& axes, bool keep = false);
 Tensor amin(const Tensor& x, int axis, bool keep = false);
 Tensor amin(const Tensor& x);
 
+/// y = product of x over `axes`; 1 where they are empty.
+///   Dtypes    f32, f64 as they are; i32, i64 and bool give i64, which wraps around
+///   Gradient  dx_i = dy times the product of the other elements, right also where some are 0; any order
+///   Errors    as sum
+Tensor prod(const Tensor& x, const Axes& axes, bool keep = false);
+Tensor prod(const Tensor& x, int axis, bool keep = false);
+Tensor prod(const Tensor& x);
+
+/// Is any / is every element not 0 (NaN is not 0)?  Dtypes: any -> bool.  Where the axes are empty: false / true.
+///   Gradient  none.   Errors: as sum
+Tensor any(const Tensor& x, const Axes& axes, bool keep = false);
+Tensor any(const Tensor& x, int axis, bool keep = false);
+Tensor any(const Tensor& x);
+Tensor all(const Tensor& x, const Axes& axes, bool keep = false);
+Tensor all(const Tensor& x, int axis, bool keep = false);
+Tensor all(const Tensor& x);
+
+/// How many elements are not 0.  Dtypes: any -> i64.  Gradient: none.   Errors: as sum
+Tensor count_nonzero(const Tensor& x, const Axes& axes, bool keep = false);
+Tensor count_nonzero(const Tensor& x, int axis, bool keep = false);
+Tensor count_nonzero(const Tensor& x);
+
 /// x summed over the axes along which a tensor of `shape` was broadcast to x's shape: the adjoint of expand.
 ///   Errors    InternalError: `shape` does not broadcast to x's
 Tensor sum_to(const Tensor& x, const Shape& shape);
@@ -43,6 +65,18 @@ namespace formula {
 template <class Y> struct SumOf {
   Y first = 0;
   MOEGRAD_HD Y operator()(Y a, Y b) const { return Add{}(a, b); }
+};
+template <class Y> struct ProductOf {
+  Y first = 1;
+  MOEGRAD_HD Y operator()(Y a, Y b) const { return Mul{}(a, b); }
+};
+struct AnyOf {
+  bool first = false;
+  MOEGRAD_HD bool operator()(bool a, bool b) const { return a || b; }
+};
+struct AllOf {
+  bool first = true;
+  MOEGRAD_HD bool operator()(bool a, bool b) const { return a && b; }
 };
 template <class Y> struct MaxOf {
   Y first;

@@ -203,3 +203,52 @@ TEST_CASE("reductions: error texts") {
                        ShapeError);
   CHECK_THROWS_WITH_AS(amin(zeros({2}, DType::boolean)), "amin: x must be f32, f64, i32 or i64; got bool", DTypeError);
 }
+
+TEST_CASE("prod: any set of axes, order 2, strided") {
+  for (const auto& [shape, axes_] : kRows) {
+    const Axes axes = axes_;
+    CAPTURE(to_string(shape));
+    CAPTURE(to_string(axes));
+    check_op({.op = [=](Args x) { return prod(x[0], axes, keep_dims); },
+              .reference = [=](Args x) { return naive_kept(x[0], axes, 1, [](double a, double b) { return a * b; }); },
+              .inputs = {Input(shape, 0.5, 1.5)},
+              .order = shape.elements() > 100 ? 1 : 2});
+  }
+}
+
+TEST_CASE("prod: gradients of order 1 and 2 with one zero, two zeros, only zeros; empty; integers") {
+  for (const Tensor& x : {tensor({2, 0, 3, -1}, DType::f64), tensor({2, 0, 3, 0, 5}, DType::f64),
+                          tensor({0, 0, 0}, DType::f64), tensor({0}, DType::f64), tensor({0, 2}, DType::f64)})
+    check_op({.op = [](Args a) { return prod(a[0]); }, .inputs = {Input::at(x)}});
+  const Tensor x = tensor({2, 0, 3}, DType::f64).requires_grad_();
+  CHECK(grad(prod(x), {x})[0].to_vector<double>() == std::vector<double>{0, 6, 0});
+  CHECK(prod(zeros({2, 0}), 1).to_vector<float>() == std::vector<float>{1, 1});
+  CHECK(prod(tensor({3, -4}, DType::i32)).dtype() == DType::i64);
+  CHECK(prod(tensor({3, -4}, DType::i32)).item() == -12);
+  CHECK(prod(tensor({1, 0}, DType::boolean)).item() == 0);
+  CHECK_THROWS_WITH_AS(prod(zeros({2}), 1), "prod: axis must be in [-1, 1); got 1 for x [2]", ShapeError);
+}
+
+TEST_CASE("any, all, count_nonzero: every dtype, any axes, NaN, empty") {
+  using Bits = std::vector<i64>;
+  for (DType t : {DType::f32, DType::f64, DType::i32, DType::i64, DType::boolean}) {
+    const Tensor x = tensor({{1, 0, 1}, {1, 0, 0}}, t);
+    CHECK(any(x, 0).dtype() == DType::boolean);
+    CHECK(any(x, 0).to_vector<i64>() == Bits{1, 0, 1});
+    CHECK(all(x, 0).to_vector<i64>() == Bits{1, 0, 0});
+    CHECK(any(x).item() == 1);
+    CHECK(all(x, -1, keep_dims).shape() == Shape{2, 1});
+    CHECK(count_nonzero(x, 1).to_vector<i64>() == Bits{2, 1});
+    CHECK(count_nonzero(x).dtype() == DType::i64);
+    CHECK(count_nonzero(transpose(x), {0, 1}).item() == 3);
+  }
+  CHECK(all(tensor({std::nan(""), 0.25})).item() == 1);
+  CHECK(count_nonzero(tensor({std::nan(""), 0.25, -0.0})).item() == 2);
+  CHECK(any(zeros({2, 0}), 1).to_vector<i64>() == Bits{0, 0});
+  CHECK(all(zeros({2, 0}), 1).to_vector<i64>() == Bits{1, 1});
+  CHECK(any(full({3, 100000}, 0)).item() == 0);
+  CHECK_THROWS_WITH_AS(any(zeros({2}), 1), "any: axis must be in [-1, 1); got 1 for x [2]", ShapeError);
+  CHECK_THROWS_WITH_AS(all(zeros({2}), {0, 0}), "all: an axis must be named once; got [0, 0] for x [2]", ShapeError);
+  CHECK_THROWS_WITH_AS(count_nonzero(zeros({2}), 1), "count_nonzero: axis must be in [-1, 1); got 1 for x [2]",
+                       ShapeError);
+}

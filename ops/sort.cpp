@@ -1,0 +1,243 @@
+#include "ops/sort.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "core/autograd.h"
+#include "core/choose.h"
+#include "core/parallel.h"
+#include "ops/cast.h"
+#include "ops/gather.h"
+#include "ops/views.h"
+
+namespace moegrad {
+namespace {
+
+// x with `axis` last, contiguous, outside the graph.
+Tensor rows_of(const Tensor& x, int axis) {
+  no_grad guard;
+  return contiguous(swap_axes(x, axis, -1));
+}
+
+// By how much the order of the first k elements of each row was decided: the smallest gap between neighbours.
+double smallest_gap(const Tensor& x, int axis, i64 k, bool descending) {
+  const i64 n = x.shape()[axis];
+  std::vector<double> v = rows_of(x, axis).to_vector<double>();
+  double least = std::numeric_limits<double>::infinity();
+  const auto before = [descending](double a, double b) {
+    if (std::isnan(a) || std::isnan(b)) return std::isnan(a) != std::isnan(b) && std::isnan(a) == descending;
+    return descending ? a > b : a < b;
+  };
+  for (auto row = v.begin(); row != v.end(); row += n) {
+    std::sort(row, row + n, before);
+    for (i64 j = 0; j < std::min(k, n - 1); ++j) {
+      const double gap = row[j] == row[j + 1] ? 0 : std::abs(row[j] - row[j + 1]);
+      if (!std::isnan(gap)) least = std::min(least, gap);  // no small change makes a NaN a number
+    }
+  }
+  return least;
+}
+
+// Indices of the first k elements along `axis`; the choice goes by `name`.
+Tensor first_indices(const char* name, const Tensor& x, int axis, i64 k, bool descending) {
+  return choose(
+      name, x,
+      [&] {
+        const Tensor rows = rows_of(x, axis);
+        Shape shape = rows.shape();
+        shape.back() = k;
+        Tensor y = empty(shape, DType::i64, x.device());
+        if (y.size() > 0) {
+          const OrderPlan plan{rows.size() / rows.dim(-1), rows.dim(-1), k, descending};
+          with_any(x.dtype(),
+                   [&]<class X>() { MOEGRAD_LAUNCH(x.device(), order_rows, rows.data<X>(), y.data<i64>(), plan); });
+        }
+        return contiguous(swap_axes(y, axis, -1));
+      },
+      [&](const Tensor&) { return smallest_gap(x, axis, k, descending); });
+}
+
+Tensor take(const Tensor& x, int axis, const Tensor& indices) {
+  if (is_float(x.dtype())) return take_along(x, axis, indices);
+  const Tensor rows = rows_of(x, axis), index = rows_of(indices, axis);
+  Tensor y = empty(index.shape(), x.dtype(), x.device());
+  if (y.size() > 0) {
+    const OrderPlan plan{rows.size() / rows.dim(-1), rows.dim(-1), index.dim(-1), false};
+    with_any(x.dtype(), [&]<class X>() {
+      MOEGRAD_LAUNCH(x.device(), take_rows, rows.data<X>(), index.data<i64>(), y.data<X>(), plan);
+    });
+  }
+  return contiguous(swap_axes(y, axis, -1));
+}
+
+Tensor arg_extremum(const char* name, const Tensor& x, int axis_any, bool keep, bool largest) {
+  const int axis = check_axis(name, x.shape(), axis_any);
+  if (x.shape()[axis] == 0)
+    throw ShapeError(fmt::format("{}: there must be elements to compare; got axis {} of x {}", name, axis_any,
+                                 to_string(x.shape())));
+  const Tensor y = first_indices(name, x, axis, 1, largest);
+  return keep ? y : squeeze(y, axis);
+}
+Tensor arg_extremum(const char* name, const Tensor& x, bool largest) {
+  if (x.size() == 0)
+    throw ShapeError(fmt::format("{}: there must be elements to compare; got x {}", name, to_string(x.shape())));
+  no_grad guard;
+  return arg_extremum(name, reshape(x, {-1}), 0, false, largest);
+}
+
+}  // namespace
+
+Ordered sort(const Tensor& x, int axis_any, bool descending) {
+  const int axis = check_axis("sort", x.shape(), axis_any);
+  const Tensor indices = first_indices("sort", x, axis, x.shape()[axis], descending);
+  return {take(x, axis, indices), indices};
+}
+Tensor argsort(const Tensor& x, int axis_any, bool descending) {
+  const int axis = check_axis("argsort", x.shape(), axis_any);
+  return first_indices("argsort", x, axis, x.shape()[axis], descending);
+}
+
+Ordered top_k(const Tensor& x, i64 k, int axis_any, bool largest) {
+  const int axis = check_axis("top_k", x.shape(), axis_any);
+  if (k < 1 || k > x.shape()[axis])
+    throw ShapeError(fmt::format("top_k: k must be in [1, {}]; got k = {} for x {} along axis {}", x.shape()[axis], k,
+                                 to_string(x.shape()), axis_any));
+  const Tensor indices = first_indices("top_k", x, axis, k, largest);
+  return {take(x, axis, indices), indices};
+}
+
+Tensor argmax(const Tensor& x, int axis, bool keep) { return arg_extremum("argmax", x, axis, keep, true); }
+Tensor argmax(const Tensor& x) { return arg_extremum("argmax", x, true); }
+Tensor argmin(const Tensor& x, int axis, bool keep) { return arg_extremum("argmin", x, axis, keep, false); }
+Tensor argmin(const Tensor& x) { return arg_extremum("argmin", x, false); }
+
+// ---- CPU kernels
+//
+// An element becomes an entry (key, index) whose order as unsigned numbers is the order that is asked for, ties
+// included. No two entries are equal, so every correct algorithm gives the same result, however threads share the work.
+
+namespace {
+
+template <class X> auto key_of(X v, bool descending) {
+  using Key = std::conditional_t<sizeof(X) == 8, u64, u32>;
+  constexpr Key kSign = Key{1} << (8 * sizeof(Key) - 1);
+  Key key;
+  if constexpr (std::is_floating_point_v<X>) {
+    const Key bits = std::bit_cast<Key>(v + X(0));  // -0 + 0 is 0
+    key = v != v ? ~Key{0} : (bits & kSign) != 0 ? ~bits : bits | kSign;
+  } else {
+    key = std::is_same_v<X, bool> ? static_cast<Key>(v) : static_cast<Key>(v) ^ kSign;
+  }
+  return descending ? static_cast<Key>(~key) : key;
+}
+
+// Key and index in one number where they fit.
+struct Narrow {
+  u64 bits;
+  Narrow() = default;
+  Narrow(u64 key, i64 index) : bits(key << 32 | static_cast<u64>(index)) {}
+  i64 index() const { return static_cast<i64>(bits & 0xffffffffu); }
+  bool operator<(const Narrow& o) const { return bits < o.bits; }
+};
+struct Wide {
+  u64 key;
+  i64 at;
+  Wide() = default;
+  Wide(u64 k, i64 index) : key(k), at(index) {}
+  i64 index() const { return at; }
+  bool operator<(const Wide& o) const { return key != o.key ? key < o.key : at < o.at; }
+};
+
+constexpr i64 kFew = 16;  // so many best entries are kept by insertion
+
+// The first k entries of x[begin, end), in order, at `out`. Many: `room` has a place for each element.
+template <class Entry, class X> void first_few(const X* x, i64 begin, i64 end, i64 k, bool descending, Entry* out) {
+  i64 held = 0;
+  for (i64 i = begin; i < end; ++i) {
+    const Entry e(key_of(x[i], descending), i);
+    if (held == k && !(e < out[k - 1])) continue;
+    i64 at = held < k ? held++ : k - 1;
+    for (; at > 0 && e < out[at - 1]; --at) out[at] = out[at - 1];
+    out[at] = e;
+  }
+}
+template <class Entry, class X> void first_many(const X* x, i64 begin, i64 end, i64 k, bool descending, Entry* room) {
+  for (i64 i = begin; i < end; ++i) room[i - begin] = Entry(key_of(x[i], descending), i);
+  if (k < end - begin) std::nth_element(room, room + k, room + (end - begin));
+  std::sort(room, room + k);
+}
+template <class Entry, class X> void first_of_row(const X* x, const OrderPlan& p, i64* y, Entry* room) {
+  if (p.k <= kFew)
+    first_few(x, 0, p.n, p.k, p.descending, room);
+  else
+    first_many(x, 0, p.n, p.k, p.descending, room);
+  for (i64 j = 0; j < p.k; ++j) y[j] = room[j].index();
+}
+
+// A long row, shared among threads: the first entries of every chunk, merged pairwise.
+template <class Entry, class X> void first_of_long_row(const X* x, const OrderPlan& p, i64* y) {
+  const Chunks chunks{p.n, std::min<i64>(num_threads(), kMaxChunks)};
+  std::vector<Entry> room(static_cast<std::size_t>(p.n));
+  std::vector<i64> held(static_cast<std::size_t>(chunks.count));
+  parallel_for(chunks.count, 1, [&](i64 first, i64 last) {
+    for (i64 c = first; c < last; ++c) {
+      const i64 begin = chunks.begin(c), end = chunks.end(c), k = std::min(p.k, end - begin);
+      first_many(x, begin, end, k, p.descending, room.data() + begin);
+      held[static_cast<std::size_t>(c)] = k;
+    }
+  });
+  for (i64 stride = 1; stride < chunks.count; stride *= 2)
+    parallel_for((chunks.count + 2 * stride - 1) / (2 * stride), 1, [&](i64 first, i64 last) {
+      std::vector<Entry> merged;
+      for (i64 pair = first; pair < last; ++pair) {
+        const i64 a = 2 * stride * pair, b = a + stride;
+        if (b >= chunks.count) continue;
+        i64 &na = held[static_cast<std::size_t>(a)], nb = held[static_cast<std::size_t>(b)];
+        Entry *pa = room.data() + chunks.begin(a), *pb = room.data() + chunks.begin(b);
+        merged.resize(static_cast<std::size_t>(na + nb));
+        std::merge(pa, pa + na, pb, pb + nb, merged.begin());
+        na = std::min(p.k, na + nb);
+        std::copy_n(merged.begin(), na, pa);
+      }
+    });
+  for (i64 j = 0; j < p.k; ++j) y[j] = room[static_cast<std::size_t>(j)].index();
+}
+
+template <class Entry, class X> void order_all_rows(const X* x, i64* y, const OrderPlan& p) {
+  constexpr i64 kLong = 1 << 15;
+  if (p.n >= kLong && p.rows < num_threads()) {
+    for (i64 r = 0; r < p.rows; ++r) first_of_long_row<Entry>(x + r * p.n, p, y + r * p.k);
+    return;
+  }
+  parallel_for(p.rows, (1 << 12) / p.n + 1, [&](i64 begin, i64 end) {
+    std::vector<Entry> room(static_cast<std::size_t>(p.k <= kFew ? kFew : p.n));
+    for (i64 r = begin; r < end; ++r) first_of_row(x + r * p.n, p, y + r * p.k, room.data());
+  });
+}
+
+}  // namespace
+
+template <class X> void cpu::order_rows(const X* x, i64* y, const OrderPlan& p) {
+  if (sizeof(X) < 8 && p.n <= i64{1} << 32)
+    order_all_rows<Narrow>(x, y, p);
+  else
+    order_all_rows<Wide>(x, y, p);
+}
+
+template <class X> void cpu::take_rows(const X* x, const i64* index, X* y, const OrderPlan& p) {
+  parallel_for(p.rows, (1 << 14) / p.k + 1, [&](i64 begin, i64 end) {
+    for (i64 r = begin; r < end; ++r)
+      for (i64 j = 0; j < p.k; ++j) {
+        const i64 at = index[r * p.k + j];
+        if (at < 0 || at >= p.n) throw IndexError(fmt::format("sort: an index must be in [0, {}); got {}", p.n, at));
+        y[r * p.k + j] = x[r * p.n + at];
+      }
+  });
+}
+
+}  // namespace moegrad

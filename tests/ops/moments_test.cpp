@@ -1,0 +1,146 @@
+#include "ops/moments.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "core/autograd.h"
+#include "core/parallel.h"
+#include "ops/reduce.h"
+#include "tests/support/check_op.h"
+
+using namespace moegrad;
+using namespace moegrad::test;
+
+namespace {
+
+// The values of each group of x over `axes`, handed to f; the result keeps the reduced axes.
+auto naive_groups(Axes axes, std::function<double(const std::vector<double>&)> f) {
+  return [=](Args a) {
+    const Tensor& x = a[0];
+    Shape shape = x.shape();
+    for (int k : axes) shape[k < 0 ? k + x.rank() : k] = 1;
+    Tensor y = empty(shape, DType::f64);
+    for_each_index(shape, [&](const std::vector<i64>& at) {
+      std::vector<double> group;
+      for_each_index(x.shape(), [&](const std::vector<i64>& from) {
+        bool mine = true;
+        for (int i = 0; i < x.rank(); ++i)
+          mine = mine &&
+                 (shape[i] != x.shape()[i] || from[static_cast<std::size_t>(i)] == at[static_cast<std::size_t>(i)]);
+        if (mine) group.push_back(value_at(x, from));
+      });
+      set_value(y, at, f(group));
+    });
+    return y;
+  };
+}
+double naive_var(const std::vector<double>& v, i64 correction) {
+  double mean = 0, total = 0;
+  for (double e : v) mean += e / static_cast<double>(v.size());
+  for (double e : v) total += (e - mean) * (e - mean);
+  return total / static_cast<double>(static_cast<i64>(v.size()) - correction);
+}
+
+const std::pair<Shape, Axes> kRows[] = {{{3, 5}, {0}}, {{3, 5}, {-1}}, {{3, 5}, {0, 1}}, {{2, 3, 4}, {0, 2}},
+                                        {{4}, {0}},    {{2, 40}, {1}}, {{0, 3}, {1}}};
+
+}  // namespace
+
+TEST_CASE("var and stddev: any axes, either correction, order 2, strided") {
+  for (const auto& [shape, axes_] : kRows)
+    for (i64 correction : {0, 1}) {
+      const Axes axes = axes_;
+      const VarOptions o{correction, keep_dims};
+      check_op({.op = [=](Args x) { return var(x[0], axes, o); },
+                .reference = naive_groups(axes, [=](const std::vector<double>& v) { return naive_var(v, correction); }),
+                .inputs = {shape}});
+      check_op({.op = [=](Args x) { return stddev(x[0], axes, o); },
+                .reference = naive_groups(
+                    axes, [=](const std::vector<double>& v) { return std::sqrt(naive_var(v, correction)); }),
+                .inputs = {shape}});
+    }
+}
+
+TEST_CASE("var and stddev: defaults, shapes, offsets that would ruin one pass, equal values") {
+  const Tensor x = tensor({{1, 2, 3}, {4, 4, 4}}, DType::f64).requires_grad_();
+  CHECK(var(x, 1).to_vector<double>() == std::vector<double>{1, 0});
+  CHECK(var(x, 1, {.correction = 0}).to_vector<double>()[0] == doctest::Approx(2.0 / 3));
+  CHECK(var(x).shape() == Shape{});
+  CHECK(stddev(x, {0, 1}, {.keep = true}).shape() == Shape{1, 1});
+  const std::vector<double> g = grad(sum(stddev(x, 1)), {x})[0].to_vector<double>();
+  CHECK(g == std::vector<double>{-0.5, 0, 0.5, 0, 0, 0});
+  CHECK(var(tensor({1e8 + 1, 1e8 + 2, 1e8 + 3}, DType::f64)).item() == doctest::Approx(1));
+  CHECK(var(tensor({7}), {.correction = 0}).item() == 0);
+}
+
+TEST_CASE("norm: p = 1, 2, infinity; any axes, order 2, strided") {
+  const auto reference = [](double p) {
+    return [p](const std::vector<double>& v) {
+      double total = 0, most = 0;
+      for (double e : v) total += p == 1 ? std::abs(e) : e * e, most = std::max(most, std::abs(e));
+      return p == 1 ? total : p == 2 ? std::sqrt(total) : most;
+    };
+  };
+  for (const auto& [shape, axes_] : kRows)
+    for (double p : {1.0, 2.0, double{INFINITY}}) {
+      const Axes axes = axes_;
+      CAPTURE(p);
+      check_op({.op = [=](Args x) { return norm(x[0], p, axes, keep_dims); },
+                .reference = naive_groups(axes, reference(p)),
+                .inputs = {Input(shape, 0.1, 1)}});
+      check_op({.op = [=](Args x) { return norm(x[0], p, axes, keep_dims); },
+                .reference = naive_groups(axes, reference(p)),
+                .inputs = {Input(shape, -1, -0.1)}});
+    }
+  CHECK(norm(tensor({3, -4})).item() == 5);
+  CHECK(norm(tensor({3, -4}), INFINITY).item() == 4);
+  CHECK(norm(zeros({2, 0}), 2, 1).to_vector<float>() == std::vector<float>{0, 0});
+}
+
+TEST_CASE("norm: the gradient at 0 is 0, of every order that is asked for") {
+  for (double p : {1.0, 2.0, double{INFINITY}}) {
+    const Tensor x = zeros({3}, DType::f64).requires_grad_();
+    const Tensor g = grad(norm(x, p), {x}, {.create_graph = true})[0];
+    CHECK(g.to_vector<double>() == std::vector<double>(3, 0));
+    if (g.requires_grad()) CHECK(std::isfinite(sum(grad(sum(g), {x})[0]).item()));
+  }
+  const Tensor tie = tensor({2, -2, 1}, DType::f64).requires_grad_();
+  CHECK(grad(norm(tie, INFINITY), {tie})[0].to_vector<double>() == std::vector<double>{0.5, -0.5, 0});
+}
+
+TEST_CASE("var, stddev, norm: the same bits for one, two and three threads") {
+  const int threads = num_threads();
+  const Tensor x = random_tensor({300, 500}, 1, -1, 1, DType::f32);
+  for (const Axes& axes : {Axes{0}, Axes{1}, Axes{0, 1}}) {
+    set_num_threads(1);
+    const auto v = var(x, axes).to_vector<float>(), n = norm(x, 2, axes).to_vector<float>();
+    for (int count : {2, 3}) {
+      set_num_threads(count);
+      CHECK(var(x, axes).to_vector<float>() == v);
+      CHECK(norm(x, 2, axes).to_vector<float>() == n);
+    }
+  }
+  set_num_threads(threads);
+}
+
+TEST_CASE("var, stddev, norm: error texts") {
+  const Tensor x = zeros({2, 1});
+  CHECK_THROWS_WITH_AS(
+      var(x, 1),
+      "var: there must be more elements than the correction; got 1 and correction = 1 for axes [1] of x "
+      "[2, 1]",
+      ShapeError);
+  CHECK_THROWS_WITH_AS(
+      stddev(zeros({0}), {.correction = 0}),
+      "stddev: there must be more elements than the correction; got 0 and correction = 0 for axes [0] of x "
+      "[0]",
+      ShapeError);
+  CHECK_THROWS_WITH_AS(var(x, 2), "var: axis must be in [-2, 2); got 2 for x [2, 1]", ShapeError);
+  CHECK_THROWS_WITH_AS(stddev(zeros({2}, DType::i64)), "stddev: x must be f32 or f64; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(norm(x, 3), "norm: p must be 1, 2 or infinity; got 3", Error);
+  CHECK_THROWS_WITH_AS(norm(x, -INFINITY), "norm: p must be 1, 2 or infinity; got -inf", Error);
+  CHECK_THROWS_WITH_AS(norm(zeros({2, 0}), INFINITY, 1),
+                       "norm: there must be elements to compare; got axes [1] of x [2, 0]", ShapeError);
+  CHECK_THROWS_WITH_AS(norm(zeros({2}, DType::boolean)), "norm: x must be f32 or f64; got bool", DTypeError);
+}
