@@ -15,6 +15,8 @@
 #include "nn/init.h"
 #include "nn/linear.h"
 #include "nn/module.h"
+#include "nn/moe/losses.h"
+#include "nn/moe/moe.h"
 #include "nn/norm.h"
 #include "nn/optim.h"
 #include "nn/safetensors.h"
