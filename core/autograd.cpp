@@ -192,8 +192,9 @@ class Walk {
   struct Visit {
     Node* node;
     Tensor grad;
-    bool useful = false;  // a target lies behind it
-    bool target = false;
+    bool target = false;  // its gradient is asked for
+    bool deeper = false;  // a target lies behind it: its rule must run
+    bool useful() const { return target || deeper; }
   };
   struct Before {
     Node* node;
@@ -233,7 +234,7 @@ void Walk::collect(Node* root, u64 oldest) {
   const auto meet = [&](Node* n) {
     if (n->walk == id_ || n->serial < oldest) return;
     if (n->walk != 0) before_.push_back({n, n->slot, n->walk, n->needs});
-    visits_.push_back({n, {}, false, false});
+    visits_.push_back({.node = n});
     n->walk = id_;
     todo.push_back(n);
   };
@@ -252,12 +253,11 @@ void Walk::collect(Node* root, u64 oldest) {
 void Walk::find_useful() {
   for (auto v = visits_.rbegin(); v != visits_.rend(); ++v) {  // inputs before the nodes that use them
     v->target |= all_leaves_ && v->node->is_leaf();
-    v->useful = v->target;
     v->node->needs = 0;
     for (int i = 0; i < v->node->inputs.size(); ++i) {
       const Node* source = v->node->inputs[i].node.get();
-      if (!source || source->walk != id_ || !visits_[static_cast<std::size_t>(source->slot)].useful) continue;
-      v->useful = true;
+      if (!source || source->walk != id_ || !visits_[static_cast<std::size_t>(source->slot)].useful()) continue;
+      v->deeper = true;
       if (i < 64) v->node->needs |= u64{1} << i;
     }
   }
@@ -272,19 +272,16 @@ void Walk::run(const Tensor& dy, const GradOptions& options) {
 
 void Walk::step(Visit& v, const GradOptions& options) {
   Node& node = *v.node;
-  if (!v.grad || !v.useful) return;
-  if (node.is_leaf()) return;
+  if (!v.grad || !v.deeper) return;  // nothing came, or nobody asks for what lies behind
   if (node.released)
     throw GradError(fmt::format(
         "{}: backward needs values that an earlier backward released; pass retain_graph to that one", node.name));
-  if (node.needs != 0 || node.inputs.size() > 64) {
-    const Tensor dy = v.grad;
-    if (!v.target) v.grad = {};
-    node.read_mask = 0;
-    Grads grads = node.vjp(GradArgs(node, dy));
-    if (audit) audit->note(node);
-    pass_on(node, grads);
-  }
+  const Tensor dy = v.grad;
+  if (!v.target) v.grad = {};
+  node.read_mask = 0;
+  Grads grads = node.vjp(GradArgs(node, dy));
+  if (audit) audit->note(node);
+  pass_on(node, grads);
   if (!options.retain_graph && !options.create_graph) {
     for (int i = 0; i < node.inputs.size(); ++i) node.inputs[i].value = {};
     node.y = {};
@@ -309,7 +306,7 @@ void Walk::pass_on(const Node& node, Grads& grads) {
     const Node::Input& input = node.inputs[i];
     if (!grads[i] || !input.node || input.node->walk != id_) continue;
     Visit& to = visits_[static_cast<std::size_t>(input.node->slot)];
-    if (!to.useful) continue;
+    if (!to.useful()) continue;
     Tensor g = dense(grads[i]);
     if (g.dtype() != input.dtype || !broadcasts_to(input.shape, g.shape()))
       throw InternalError(fmt::format("{}: the gradient of input {} must be {} {}, or broadcast from it; got {}",
