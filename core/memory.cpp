@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t kAlign = 64;                         // a cache line, and the widest vector register
 constexpr std::size_t kCacheLimit = std::size_t{4} << 30;  // beyond this, freed blocks go back to the system
+constexpr i64 kMostBytes = i64{1} << 46;                   // 64 TiB: refused without asking the system
 constexpr int kBins = 4 * 64;
 
 // A reused block would hide a use after free, so AddressSanitizer sees none.
@@ -104,7 +105,7 @@ static_assert(sizeof(Storage) <= kAlign);
 
 Ref<Storage> allocate(Device device, i64 count, DType dtype) {
   check_device("allocate", device);
-  if (count > (i64{1} << 56))
+  if (count > kMostBytes / byte_size(dtype))
     throw Error(fmt::format("memory: {} elements of {} are more than any machine has", count, name(dtype)));
   const i64 bytes = count * byte_size(dtype);
   void* block = memory::allocate_block(kAlign + static_cast<std::size_t>(bytes));
