@@ -85,10 +85,16 @@ struct Pow {
   template <class T> MOEGRAD_HD T operator()(T a, T b) const { return std::pow(a, b); }
 };
 struct Maximum {
-  template <class T> MOEGRAD_HD T operator()(T a, T b) const { return a > b || a != a ? a : b; }
+  template <class T> MOEGRAD_HD T operator()(T a, T b) const {
+    const T larger = a > b ? a : b;  // one instruction, which gives b if one is NaN
+    return a != a ? a : larger;
+  }
 };
 struct Minimum {
-  template <class T> MOEGRAD_HD T operator()(T a, T b) const { return a < b || a != a ? a : b; }
+  template <class T> MOEGRAD_HD T operator()(T a, T b) const {
+    const T smaller = a < b ? a : b;
+    return a != a ? a : smaller;
+  }
 };
 
 }  // namespace formula

@@ -69,6 +69,12 @@ void scan_strip(const X* x, Y* y, i64 rows, i64 step, i64 columns, Total<Y>* __r
     }
 }
 template <class X, class T> void sum_strip(const X* x, i64 rows, i64 step, i64 columns, T* __restrict total) {
+  if (columns == 1) {
+    T sum = 0;
+    for (i64 r = 0; r < rows; ++r) sum += static_cast<T>(x[r * step]);
+    *total += sum;
+    return;
+  }
   for (i64 r = 0; r < rows; ++r, x += step)
     for (i64 c = 0; c < columns; ++c) total[c] += static_cast<T>(x[c]);
 }

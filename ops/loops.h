@@ -3,6 +3,9 @@
 // A formula is a functor with a MOEGRAD_HD operator(), so the CPU loop here and the GPU kernel compile the same text.
 // `nest` holds the strides of the operands in the order of the arguments, the output y last; y is contiguous.
 #pragma once
+#include <algorithm>
+#include <type_traits>
+
 #include "core/nest.h"
 #include "core/parallel.h"
 #include "core/tensor.h"
@@ -13,18 +16,67 @@ namespace cpu {
 
 inline constexpr i64 kMapGrain = 1 << 14;  // elements per thread: about 10 us of a cheap formula
 
+// GCC vectorises loads of bytes, but not of bool.
+template <class T> auto raw(const T* p) {
+  if constexpr (std::is_same_v<T, bool>)
+    return reinterpret_cast<const unsigned char*>(p);
+  else
+    return p;
+}
+template <class T, class Raw> T value(Raw v) {
+  if constexpr (std::is_same_v<T, bool>)
+    return v != 0;
+  else
+    return v;
+}
+
+inline constexpr i64 kTile = 16;  // elements of a cache line, for 4 bytes
+
+/// The axis along which x lies while y lies along the last one, if there is such an axis: a transposition; else -1.
+inline int transposed_axis(const Nest<2>& nest) {
+  const int last = nest.rank - 1;
+  if (nest.strides[0][last] == 1 || nest.strides[1][last] != 1 || nest.sizes[last] < kTile) return -1;
+  for (int i = 0; i < last; ++i)
+    if (nest.strides[0][i] == 1 && nest.sizes[i] >= kTile) return i;
+  return -1;
+}
+
+/// y = op(x) for a transposition, in strips of kTile positions of `axis`, whose cache lines are used as a whole.
+template <class Op, class X, class Y> void map1_transposed(Op op, const X* x, Y* y, const Nest<2>& nest, int axis) {
+  Nest<2> outer = nest;
+  const int last = nest.rank - 1;
+  outer.sizes[axis] = outer.sizes[last] = 1;
+  const i64 n = nest.sizes[axis], m = nest.sizes[last], sx = nest.strides[0][last], sy = nest.strides[1][axis];
+  const i64 strips = (n + kTile - 1) / kTile;
+  const auto strip = [sx, sy, m, op](const X* __restrict p, Y* __restrict q, i64 width) {
+    for (i64 begin = 0; begin < m; begin += 4 * kTile)
+      for (i64 r = 0; r < width; ++r)
+        for (i64 c = begin; c < std::min(m, begin + 4 * kTile); ++c) q[r * sy + c] = op(p[r + c * sx]);
+  };
+  parallel_for(outer.elements() * strips, kMapGrain / (kTile * m) + 1, [&](i64 begin, i64 end) {
+    for (i64 t = begin; t < end; ++t) {
+      const i64 first = t % strips * kTile;
+      walk(outer, t / strips, t / strips + 1, [&](const i64* offset, i64) {
+        strip(x + offset[0] + first, y + offset[1] + first * sy, std::min(kTile, n - first));
+      });
+    }
+  });
+}
+
 /// y = op(x)
 template <class Op, class X, class Y> void map1(Op op, const X* x, Y* y, const Nest<2>& nest) {
   const i64 sx = nest.strides[0][nest.rank - 1], sy = nest.strides[1][nest.rank - 1];
+  if (const int axis = transposed_axis(nest); axis >= 0) return map1_transposed(op, x, y, nest, axis);
   parallel_for(nest.elements(), kMapGrain, [&](i64 begin, i64 end) {
+    const Op f = op;  // a copy here: stores to y cannot change it, and the loops vectorise
     walk(nest, begin, end, [&](const i64* offset, i64 n) {
-      const X* __restrict p = x + offset[0];
+      const auto* __restrict p = raw(x + offset[0]);
       Y* __restrict q = y + offset[1];
       if (sx == 1 && sy == 1) {
 #pragma omp simd
-        for (i64 i = 0; i < n; ++i) q[i] = op(p[i]);
+        for (i64 i = 0; i < n; ++i) q[i] = f(value<X>(p[i]));
       } else {
-        for (i64 i = 0; i < n; ++i) q[i * sy] = op(p[i * sx]);
+        for (i64 i = 0; i < n; ++i) q[i * sy] = f(value<X>(p[i * sx]));
       }
     });
   });
@@ -35,23 +87,24 @@ template <class Op, class A, class B, class Y> void map2(Op op, const A* a, cons
   const int last = nest.rank - 1;
   const i64 sa = nest.strides[0][last], sb = nest.strides[1][last], sy = nest.strides[2][last];
   parallel_for(nest.elements(), kMapGrain, [&](i64 begin, i64 end) {
+    const Op f = op;  // a copy here: stores to y cannot change it, and the loops vectorise
     walk(nest, begin, end, [&](const i64* offset, i64 n) {
-      const A* __restrict p = a + offset[0];
-      const B* __restrict q = b + offset[1];
+      const auto* __restrict p = raw(a + offset[0]);
+      const auto* __restrict q = raw(b + offset[1]);
       Y* __restrict r = y + offset[2];
       if (sa == 1 && sb == 1 && sy == 1) {
 #pragma omp simd
-        for (i64 i = 0; i < n; ++i) r[i] = op(p[i], q[i]);
+        for (i64 i = 0; i < n; ++i) r[i] = f(value<A>(p[i]), value<B>(q[i]));
       } else if (sa == 1 && sb == 0 && sy == 1) {
-        const B second = *q;
+        const B second = value<B>(*q);
 #pragma omp simd
-        for (i64 i = 0; i < n; ++i) r[i] = op(p[i], second);
+        for (i64 i = 0; i < n; ++i) r[i] = f(value<A>(p[i]), second);
       } else if (sa == 0 && sb == 1 && sy == 1) {
-        const A first = *p;
+        const A first = value<A>(*p);
 #pragma omp simd
-        for (i64 i = 0; i < n; ++i) r[i] = op(first, q[i]);
+        for (i64 i = 0; i < n; ++i) r[i] = f(first, value<B>(q[i]));
       } else {
-        for (i64 i = 0; i < n; ++i) r[i * sy] = op(p[i * sa], q[i * sb]);
+        for (i64 i = 0; i < n; ++i) r[i * sy] = f(value<A>(p[i * sa]), value<B>(q[i * sb]));
       }
     });
   });
@@ -64,16 +117,21 @@ void map3(Op op, const A* a, const B* b, const C* c, Y* y, const Nest<4>& nest) 
   const i64 sa = nest.strides[0][last], sb = nest.strides[1][last], sc = nest.strides[2][last],
             sy = nest.strides[3][last];
   parallel_for(nest.elements(), kMapGrain, [&](i64 begin, i64 end) {
+    const Op f = op;  // a copy here: stores to y cannot change it, and the loops vectorise
     walk(nest, begin, end, [&](const i64* offset, i64 n) {
-      const A* __restrict p = a + offset[0];
-      const B* __restrict q = b + offset[1];
-      const C* __restrict r = c + offset[2];
+      const auto* __restrict p = raw(a + offset[0]);
+      const auto* __restrict q = raw(b + offset[1]);
+      const auto* __restrict r = raw(c + offset[2]);
       Y* __restrict s = y + offset[3];
       if (sa == 1 && sb == 1 && sc == 1 && sy == 1) {
 #pragma omp simd
-        for (i64 i = 0; i < n; ++i) s[i] = op(p[i], q[i], r[i]);
+        for (i64 i = 0; i < n; ++i) s[i] = f(value<A>(p[i]), value<B>(q[i]), value<C>(r[i]));
+      } else if (sa == 1 && sb == 1 && sc == 0 && sy == 1) {
+        const C third = value<C>(*r);
+#pragma omp simd
+        for (i64 i = 0; i < n; ++i) s[i] = f(value<A>(p[i]), value<B>(q[i]), third);
       } else {
-        for (i64 i = 0; i < n; ++i) s[i * sy] = op(p[i * sa], q[i * sb], r[i * sc]);
+        for (i64 i = 0; i < n; ++i) s[i * sy] = f(value<A>(p[i * sa]), value<B>(q[i * sb]), value<C>(r[i * sc]));
       }
     });
   });

@@ -160,7 +160,7 @@ Tensor prod(const Tensor& x) { return prod(x, all_axes(x.shape())); }
 namespace {
 template <class Op> Tensor logic(const char* name, const Tensor& x, const Axes& axes_any, bool keep) {
   const Axes axes = check_axes(name, x.shape(), axes_any);
-  return with_any(x.dtype(), [&]<class X>() { return reduce_axes<X, bool>(x, axes, keep, Op{}); });
+  return reduce_axes<bool, bool>(cast(x, DType::boolean), axes, keep, Op{});
 }
 }  // namespace
 

@@ -80,11 +80,17 @@ struct AllOf {
 };
 template <class Y> struct MaxOf {
   Y first;
-  MOEGRAD_HD Y operator()(Y a, Y b) const { return a > b || a != a ? a : b; }
+  MOEGRAD_HD Y operator()(Y a, Y b) const {
+    const Y larger = a > b ? a : b;  // one instruction, which gives b if one is NaN
+    return a != a ? a : larger;
+  }
 };
 template <class Y> struct MinOf {
   Y first;
-  MOEGRAD_HD Y operator()(Y a, Y b) const { return a < b || a != a ? a : b; }
+  MOEGRAD_HD Y operator()(Y a, Y b) const {
+    const Y smaller = a < b ? a : b;
+    return a != a ? a : smaller;
+  }
 };
 }  // namespace formula
 }  // namespace moegrad

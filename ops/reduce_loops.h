@@ -40,6 +40,7 @@ template <class Op, class X, class Y> Y reduce_lanes(Op op, const X* x, i64 n) {
   for (Y& l : lane) l = op.first;
   i64 i = 0;
   for (; i + kLanes <= n; i += kLanes)
+#pragma omp simd
     for (int l = 0; l < kLanes; ++l) lane[l] = op(lane[l], static_cast<Y>(x[i + l]));
   for (int l = 0; i < n; ++i, ++l) lane[l] = op(lane[l], static_cast<Y>(x[i]));
   tree_combine(kLanes, [&](i64 a, i64 b) { lane[a] = op(lane[a], lane[b]); });
@@ -52,6 +53,7 @@ template <class Op, class X, class Y> Y reduce_row(Op op, const X* x, i64 n, i64
     for (i64 i = 0; i < n; ++i) total = op(total, static_cast<Y>(x[i * stride]));
     return total;
   }
+  if (stride == 1 && n <= kLanes * 64) return reduce_lanes<Op, X, Y>(op, x, n);
   const i64 segment = kLanes * segment_of(n / kLanes);
   for (i64 begin = 0; begin < n; begin += segment) {
     const i64 m = std::min(segment, n - begin);
@@ -69,13 +71,16 @@ template <class Op, class X, class Y> Y reduce_row(Op op, const X* x, i64 n, i64
 // y[c] = op(y[c], x[r, c]) for a segment of rows
 template <class Op, class X, class Y>
 void add_rows(Op op, const X* x, Y* __restrict y, i64 rows, i64 row_stride, i64 columns, i64 column_stride) {
-  for (i64 r = 0; r < rows; ++r, x += row_stride)
-    if (column_stride == 1) {
+  const auto at = [](const X& v) { return static_cast<Y>(v); };
+  i64 r = 0;
+  if (column_stride == 1)
+    for (; r + 4 <= rows; r += 4, x += 4 * row_stride) {  // four at a time: y is read and written less often
+      const X *x1 = x + row_stride, *x2 = x1 + row_stride, *x3 = x2 + row_stride;
 #pragma omp simd
-      for (i64 c = 0; c < columns; ++c) y[c] = op(y[c], static_cast<Y>(x[c]));
-    } else {
-      for (i64 c = 0; c < columns; ++c) y[c] = op(y[c], static_cast<Y>(x[c * column_stride]));
+      for (i64 c = 0; c < columns; ++c) y[c] = op(y[c], op(op(at(x[c]), at(x1[c])), op(at(x2[c]), at(x3[c]))));
     }
+  for (; r < rows; ++r, x += row_stride)
+    for (i64 c = 0; c < columns; ++c) y[c] = op(y[c], at(x[c * column_stride]));
 }
 
 // y[c] = op over r of x[r, c], for at most kColumns columns
@@ -136,11 +141,28 @@ template <class Op, class X, class Y> void reduce_large_block(Op op, const X* x,
   std::copy_n(partial.get(), p.inner, y);
 }
 
+// Many rows of a few elements.
+template <class Op, class X, class Y> void reduce_short_rows(Op op, const X* x, Y* y, const ReducePlan& p) {
+  const i64 count = p.count, stride = p.count_stride, step = p.outer.strides[0][p.outer.rank - 1];
+  parallel_for(p.outer.elements(), kReduceGrain / count + 1, [&](i64 begin, i64 end) {
+    Y* __restrict to = y + begin;
+    walk(p.outer, begin, end, [&](const i64* offset, i64 n) {
+      const X* from = x + *offset;
+      for (i64 j = 0; j < n; ++j, from += step) {
+        Y total = op.first;
+        for (i64 i = 0; i < count; ++i) total = op(total, static_cast<Y>(from[i * stride]));
+        *to++ = total;
+      }
+    });
+  });
+}
+
 }  // namespace detail
 
 /// Many blocks: a thread takes several whole ones. Few: all threads share each.
 template <class Op, class X, class Y> void reduce_blocks(Op op, const X* x, Y* y, const ReducePlan& p) {
   const i64 outer = p.outer.elements(), block = p.count * p.inner;
+  if (p.inner == 1 && p.count < detail::kLanes) return detail::reduce_short_rows(op, x, y, p);
   const bool large = outer < 16 && block > detail::kReduceGrain;
   const i64 step = p.outer.strides[0][p.outer.rank - 1];
   parallel_for(outer, large ? outer : detail::kReduceGrain / block + 1, [&](i64 begin, i64 end) {

@@ -128,8 +128,9 @@ template <class X> auto key_of(X v, bool descending) {
   constexpr Key kSign = Key{1} << (8 * sizeof(Key) - 1);
   Key key;
   if constexpr (std::is_floating_point_v<X>) {
-    const Key bits = std::bit_cast<Key>(v + X(0));  // -0 + 0 is 0
-    key = v != v ? ~Key{0} : (bits & kSign) != 0 ? ~bits : bits | kSign;
+    const Key bits = std::bit_cast<Key>(v + X(0));                    // -0 + 0 is 0
+    const Key flip = (~(bits >> (8 * sizeof(Key) - 1)) + 1) | kSign;  // negative: every bit; else the sign alone
+    key = v != v ? ~Key{0} : bits ^ flip;
   } else {
     key = std::is_same_v<X, bool> ? static_cast<Key>(v) : static_cast<Key>(v) ^ kSign;
   }
@@ -141,6 +142,7 @@ struct Narrow {
   u64 bits;
   Narrow() = default;
   Narrow(u64 key, i64 index) : bits(key << 32 | static_cast<u64>(index)) {}
+  static Narrow last() { return {0xffffffffu, 0xffffffff}; }
   i64 index() const { return static_cast<i64>(bits & 0xffffffffu); }
   bool operator<(const Narrow& o) const { return bits < o.bits; }
 };
@@ -149,34 +151,49 @@ struct Wide {
   i64 at;
   Wide() = default;
   Wide(u64 k, i64 index) : key(k), at(index) {}
+  static Wide last() { return {~u64{0}, std::numeric_limits<i64>::max()}; }
   i64 index() const { return at; }
   bool operator<(const Wide& o) const { return key != o.key ? key < o.key : at < o.at; }
 };
 
-constexpr i64 kFew = 16;  // so many best entries are kept by insertion
+constexpr int kFew = 16;  // so many best entries are kept while a row is read
 
-// The first k entries of x[begin, end), in order, at `out`. Many: `room` has a place for each element.
-template <class Entry, class X> void first_few(const X* x, i64 begin, i64 end, i64 k, bool descending, Entry* out) {
-  i64 held = 0;
-  for (i64 i = begin; i < end; ++i) {
+// The first K entries of the row, in order, at `out`; entries that no row has fill it up where the row is shorter.
+// An entry enters without a branch: each place keeps the smaller of its own and the larger of its neighbour's and the
+// new one.
+template <int K, class Entry, class X> void first_few(const X* x, i64 n, bool descending, Entry* out) {
+  std::fill_n(out, K, Entry::last());
+  for (i64 i = 0; i < n; ++i) {
     const Entry e(key_of(x[i], descending), i);
-    if (held == k && !(e < out[k - 1])) continue;
-    i64 at = held < k ? held++ : k - 1;
-    for (; at > 0 && e < out[at - 1]; --at) out[at] = out[at - 1];
-    out[at] = e;
+    if (!(e < out[K - 1])) continue;
+    for (int j = K - 1; j > 0; --j) out[j] = std::min(out[j], std::max(out[j - 1], e));
+    out[0] = std::min(out[0], e);
   }
 }
+// The first k entries of x[begin, end), in order, at the beginning of `room`, which has a place for each element.
 template <class Entry, class X> void first_many(const X* x, i64 begin, i64 end, i64 k, bool descending, Entry* room) {
   for (i64 i = begin; i < end; ++i) room[i - begin] = Entry(key_of(x[i], descending), i);
   if (k < end - begin) std::nth_element(room, room + k, room + (end - begin));
   std::sort(room, room + k);
 }
-template <class Entry, class X> void first_of_row(const X* x, const OrderPlan& p, i64* y, Entry* room) {
-  if (p.k <= kFew)
-    first_few(x, 0, p.n, p.k, p.descending, room);
-  else
-    first_many(x, 0, p.n, p.k, p.descending, room);
-  for (i64 j = 0; j < p.k; ++j) y[j] = room[j].index();
+template <class Entry, class X> void first_of_row(const X* x, const OrderPlan& p, i64* y, std::vector<Entry>& room) {
+  Entry few[kFew], *first = few;
+  if (p.k == 1) {
+    first_few<1>(x, p.n, p.descending, few);
+  } else if (p.k == 2) {
+    first_few<2>(x, p.n, p.descending, few);
+  } else if (p.k <= 4) {
+    first_few<4>(x, p.n, p.descending, few);
+  } else if (p.k <= 8) {
+    first_few<8>(x, p.n, p.descending, few);
+  } else if (p.k <= kFew) {
+    first_few<kFew>(x, p.n, p.descending, few);
+  } else {
+    room.resize(static_cast<std::size_t>(p.n));
+    first = room.data();
+    first_many(x, 0, p.n, p.k, p.descending, first);
+  }
+  for (i64 j = 0; j < p.k; ++j) y[j] = first[j].index();
 }
 
 // A long row, shared among threads: the first entries of every chunk, merged pairwise.
@@ -215,15 +232,15 @@ template <class Entry, class X> void order_all_rows(const X* x, i64* y, const Or
     return;
   }
   parallel_for(p.rows, (1 << 12) / p.n + 1, [&](i64 begin, i64 end) {
-    std::vector<Entry> room(static_cast<std::size_t>(p.k <= kFew ? kFew : p.n));
-    for (i64 r = begin; r < end; ++r) first_of_row(x + r * p.n, p, y + r * p.k, room.data());
+    std::vector<Entry> room;
+    for (i64 r = begin; r < end; ++r) first_of_row(x + r * p.n, p, y + r * p.k, room);
   });
 }
 
 }  // namespace
 
 template <class X> void cpu::order_rows(const X* x, i64* y, const OrderPlan& p) {
-  if (sizeof(X) < 8 && p.n <= i64{1} << 32)
+  if (sizeof(X) < 8 && p.n < i64{1} << 32)
     order_all_rows<Narrow>(x, y, p);
   else
     order_all_rows<Wide>(x, y, p);
