@@ -2,6 +2,7 @@
 #pragma once
 #include "ops/activation.h"
 #include "ops/arithmetic.h"
+#include "ops/attention.h"
 #include "ops/cast.h"
 #include "ops/compare.h"
 #include "ops/concat.h"

@@ -85,5 +85,15 @@ MOEGRAD_BENCH(swiglu_halves, kWide, swiglu(slice(x, 1, {0, 512}), slice(x, 1, {5
 MOEGRAD_BENCH(layer_norm, kWide, layer_norm(x, wave({1024}), wave({1024})));
 MOEGRAD_BENCH(layer_norm_128, kNarrow, layer_norm(x, wave({128}), wave({128})));
 MOEGRAD_BENCH(rms_norm, kWide, rms_norm(x, wave({1024})));
+MOEGRAD_BENCH(cross_entropy, kWide, cross_entropy(x, zeros({4096}, DType::i64)));
+MOEGRAD_BENCH(dropout, kWide, dropout(x, 0.1, Random(1).next()));
+MOEGRAD_BENCH(attention_32, (Shape{16, 8, 32, 16}), attention(x, x, x, {.causal = true}));
+MOEGRAD_BENCH(attention_32_dropout, (Shape{16, 8, 32, 16}),
+              attention(x, x, x, {.causal = true, .dropout = 0.1, .draw = Random(1).next()}));
+MOEGRAD_BENCH(attention_1024, (Shape{2, 8, 1024, 64}), attention(x, x, x, {}));
+MOEGRAD_BENCH(attention_1024_causal, (Shape{2, 8, 1024, 64}), attention(x, x, x, {.causal = true}));
+MOEGRAD_BENCH(attention_1024_composite, (Shape{2, 8, 1024, 64}),
+              matmul(softmax(matmul(x, transpose(x)) * 0.125, -1), x));
+MOEGRAD_BENCH(attention_32_composite, (Shape{16, 8, 32, 16}), matmul(softmax(matmul(x, transpose(x)) * 0.25, -1), x));
 
 }  // namespace

@@ -1,0 +1,60 @@
+// Scaled dot-product attention without the [queries, keys] matrix in memory.
+#pragma once
+#include <optional>
+
+#include "core/nest.h"
+#include "ops/dropout.h"
+
+namespace moegrad {
+
+struct AttentionOptions {
+  bool causal = false;          ///< query i sees keys j <= i + T - S: the last query sees all, as with a cache of keys
+  std::optional<double> scale;  ///< of the scores; 1 / sqrt(d) if not given
+  Tensor mask;                  ///< bool, broadcasts to [.., S, T], true = attend; an empty handle: all
+  double dropout = 0;           ///< share of the probabilities that are dropped, as dropout of a tensor [.., T, S] does
+  Draw draw;                    ///< names the dropped ones; needed where dropout > 0
+};
+
+/// y = softmax(scale q k^T) v, the softmax over the keys that a query sees.
+///   Shapes    q [.., S, d], k [.., T, d], v [.., T, e] -> y [.., S, e]; the axes before, batch and heads, are alike.
+///             Operands are read as they lie where their last axis is contiguous; y and the gradients are laid out
+///             like their operand, so heads split off by permute are joined again without a copy
+///   Dtypes    f32, f64, all alike
+///   Gradient  to q, k and v; keeps one log-sum-exp per query and repeats the probabilities; any order
+///   Values    a query that sees no key gives 0, with gradient 0
+///   Errors    ShapeError: shapes do not fit.  DTypeError: wrong dtypes.  Error: dropout as in ops/dropout.h
+///   Source    Attention is all you need (2017), arXiv:1706.03762, equation 1; backward: FlashAttention-2 (2023),
+///             arXiv:2307.08691, section 2.3
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, AttentionOptions options = {});
+
+/// Strides in elements; the last axis is contiguous, but for the mask.
+struct AttentionPlan {
+  enum Operand { kQ, kK, kV, kMask, kResult, kDq, kDk, kDv, kOperands };
+  i64 queries, keys, width, value_width;
+  double scale;
+  bool causal, drops;
+  DropoutPlan dropout;
+  i64 row[kOperands];  // from row to row
+  i64 mask_column;
+  Nest<kOperands> batch;  // kResult: y forward, dy backward
+};
+template <class F> struct AttentionInputs {
+  const F *q, *k, *v;
+  const bool* mask;  // or null
+};
+template <class F> struct AttentionGradients { F *dq, *dk, *dv; };
+// Kernels, called only by ops/attention.cpp. lse [batch, queries] in row-major order, +inf where no key is seen.
+namespace cpu {
+template <class F> void attention_forward(const AttentionInputs<F>& in, F* y, F* lse, const AttentionPlan& plan);
+template <class F>
+void attention_backward(const AttentionInputs<F>& in, const F* lse, const F* dy, const AttentionGradients<F>& to,
+                        const AttentionPlan& plan);
+}  // namespace cpu
+namespace cuda {
+template <class F> void attention_forward(const AttentionInputs<F>& in, F* y, F* lse, const AttentionPlan& plan);
+template <class F>
+void attention_backward(const AttentionInputs<F>& in, const F* lse, const F* dy, const AttentionGradients<F>& to,
+                        const AttentionPlan& plan);
+}  // namespace cuda
+
+}  // namespace moegrad
