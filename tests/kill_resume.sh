@@ -21,14 +21,14 @@ whole=$(( ($(date +%s%N) - start) / 1000000 ))  # ms that the undisturbed run to
 echo "undisturbed: $whole ms"
 
 reached=0
-for ((k = 1; k <= kills; k++)); do
+for ((k = 1; k <= kills; k++)); do  # each pause is short, so that the run does not end before the last kill
   "$program" "${options[@]}" --checkpoint "$work/killed" --resume >"$work/log" 2>&1 &
   pid=$!
   # Most of the kills while it trains, some while it starts.
-  pause=$((RANDOM % (whole / kills + 50) + 5))
+  pause=$((RANDOM % (whole / (2 * kills) + 50) + 5))
   sleep "$(printf '%d.%03d' $((pause / 1000)) $((pause % 1000)))"
   kill -KILL $pid 2>/dev/null || true
-  wait $pid 2>/dev/null && { echo "kill $k: the run had ended before"; break; }
+  if wait $pid 2>/dev/null; then echo "FAILED: the run ended before kill $k; give it more --steps"; exit 1; fi
   from=$(sed -n 's/^going on from step \([0-9]*\).*/\1/p' "$work/log")
   if grep -q '^train_lm:' "$work/log"; then cat "$work/log"; echo "FAILED: the checkpoint did not load"; exit 1; fi
   if [[ -n $from ]] && ((from < reached)); then echo "FAILED: went back from step $reached to $from"; exit 1; fi
