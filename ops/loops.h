@@ -130,6 +130,10 @@ void map3(Op op, const A* a, const B* b, const C* c, Y* y, const Nest<4>& nest) 
         const C third = value<C>(*r);
 #pragma omp simd
         for (i64 i = 0; i < n; ++i) s[i] = f(value<A>(p[i]), value<B>(q[i]), third);
+      } else if (sa == 1 && sb == 0 && sc == 1 && sy == 1) {
+        const B second = value<B>(*q);
+#pragma omp simd
+        for (i64 i = 0; i < n; ++i) s[i] = f(value<A>(p[i]), second, value<C>(r[i]));
       } else {
         for (i64 i = 0; i < n; ++i) s[i * sy] = f(value<A>(p[i * sa]), value<B>(q[i * sb]), value<C>(r[i * sc]));
       }

@@ -162,7 +162,7 @@ template <class Op, class X, class Y> void reduce_short_rows(Op op, const X* x, 
 /// Many blocks: a thread takes several whole ones. Few: all threads share each.
 template <class Op, class X, class Y> void reduce_blocks(Op op, const X* x, Y* y, const ReducePlan& p) {
   const i64 outer = p.outer.elements(), block = p.count * p.inner;
-  if (p.inner == 1 && p.count < detail::kLanes) return detail::reduce_short_rows(op, x, y, p);
+  if (p.inner == 1 && p.count <= 2 * detail::kLanes) return detail::reduce_short_rows(op, x, y, p);
   const bool large = outer < 16 && block > detail::kReduceGrain;
   const i64 step = p.outer.strides[0][p.outer.rank - 1];
   parallel_for(outer, large ? outer : detail::kReduceGrain / block + 1, [&](i64 begin, i64 end) {
