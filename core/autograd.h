@@ -223,6 +223,8 @@ class GradAudit {
   /// Op name -> what it declared and read, united over all its nodes.
   const std::map<std::string, Entry>& entries() const { return entries_; }
   void note(const Node& node);
+  /// In the innermost audit of this thread, if there is one.
+  static void note_if_any(const Node& node);
 
  private:
   std::map<std::string, Entry> entries_;

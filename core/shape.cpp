@@ -51,12 +51,9 @@ Strides broadcast_strides(const Shape& shape, const Strides& strides, const Shap
   return y;
 }
 
-int check_axis(const char* op, const Shape& shape, int axis) {
-  const int rank = shape.rank();
-  if (axis < -rank || axis >= rank)
-    throw ShapeError(
-        fmt::format("{}: axis must be in [{}, {}); got {} for x {}", op, -rank, rank, axis, to_string(shape)));
-  return axis < 0 ? axis + rank : axis;
+void throw_axis(const char* op, const Shape& shape, int axis) {
+  throw ShapeError(fmt::format("{}: axis must be in [{}, {}); got {} for x {}", op, -shape.rank(), shape.rank(), axis,
+                               to_string(shape)));
 }
 
 Axes check_axes(const char* op, const Shape& shape, const Axes& axes) {

@@ -105,8 +105,13 @@ Shape broadcast(const char* op, const Shape& a, const Shape& b);
 /// Strides with which a tensor is read as if it had the larger shape `to`: 0 along broadcast axes.
 Strides broadcast_strides(const Shape& shape, const Strides& strides, const Shape& to);
 
+[[noreturn]] void throw_axis(const char* op, const Shape& shape, int axis);
 /// Brings `axis` from [-rank, rank) to [0, rank). Throws ShapeError outside that range.
-int check_axis(const char* op, const Shape& shape, int axis);
+inline int check_axis(const char* op, const Shape& shape, int axis) {
+  const int rank = shape.rank();
+  if (axis < -rank || axis >= rank) throw_axis(op, shape, axis);
+  return axis < 0 ? axis + rank : axis;
+}
 /// The same for a set of axes, sorted ascending. Throws ShapeError also when one axis is named twice.
 Axes check_axes(const char* op, const Shape& shape, const Axes& axes);
 /// All axes of a shape, ascending.
