@@ -1,5 +1,5 @@
-// What a structured one-hot costs: time and bytes of gpn,gnd->gpd at fixed slots while the number of tokens N grows. Bytes are those
-// of every storage made beyond the result.
+// What a structured one-hot costs: time and bytes of gpn,gnd->gpd at fixed slots while the number of tokens N grows.
+// Bytes are those of every storage made beyond the result.
 #include <benchmark/benchmark.h>
 
 #include <random>
@@ -41,7 +41,8 @@ void step(benchmark::State& state) {
   const Tensor dispatch = one_hot(random_slots(tokens), tokens);
   Tensor x = ones({1, tokens, kWidth});
   x.requires_grad_();
-  for (auto _ : state) benchmark::DoNotOptimize(grad(einsum("gpn,gnd->gpd", dispatch, x), {x}, ones({1, kSlots, kWidth})));
+  for (auto _ : state)
+    benchmark::DoNotOptimize(grad(einsum("gpn,gnd->gpd", dispatch, x), {x}, ones({1, kSlots, kWidth})));
 }
 
 }  // namespace
