@@ -88,7 +88,6 @@ Tensor softplus(const Tensor& x, double beta, double threshold) {
 }
 
 // ---- gated pairs
-// --------------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -122,7 +121,6 @@ Tensor swiglu(const Tensor& gate, const Tensor& up) { return gated("swiglu", for
 Tensor geglu(const Tensor& gate, const Tensor& up) { return gated("geglu", formula::Gelu{}, gate, up, gelu); }
 
 // ---- CPU kernel
-// ---------------------------------------------------------------------------------------------------------------
 
 template <class Op, class F>
 void cpu::gated_gradient(Op op, const F* gate, const F* up, const F* dy, F* dgate, F* dup, const Nest<5>& nest) {

@@ -103,7 +103,6 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& targets_any, CrossEntro
 }
 
 // ---- CPU kernels
-// --------------------------------------------------------------------------------------------------------------
 
 namespace {
 constexpr i64 kGrain = 4096;  // elements per thread: about 5 us

@@ -18,10 +18,6 @@ Tensor diagonal_view(const Tensor& x, int a, int b) {
   return view_of(x, shape, strides, x.body().offset);
 }
 
-struct Same {
-  template <class T> MOEGRAD_HD T operator()(T x) const { return x; }
-};
-
 }  // namespace
 
 Tensor diagonal(const Tensor& x, int a_any, int b_any) {
@@ -46,7 +42,8 @@ Tensor place_diagonal(const Tensor& x, int a, int b) {
   Tensor y = zeros(shape, x.dtype(), x.device());
   const Tensor part = diagonal_view(y, a, b);
   const Nest<2> nest = nest_over<2>(x.shape(), {&x, &part});
-  with_any(x.dtype(), [&]<class T>() { MOEGRAD_LAUNCH(x.device(), map1, Same{}, x.data<T>(), part.data<T>(), nest); });
+  with_any(x.dtype(),
+           [&]<class T>() { MOEGRAD_LAUNCH(x.device(), map1, formula::Same{}, x.data<T>(), part.data<T>(), nest); });
   return record("place_diagonal", y, {x}, saves(kNone),
                 [a, b](const GradArgs& g) -> Grads { return {diagonal(g.dy, a, b)}; });
 }

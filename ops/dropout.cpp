@@ -36,7 +36,6 @@ Tensor dropout(const Tensor& x_any, double p, const Draw& draw) {
 }
 
 // ---- CPU kernels
-// --------------------------------------------------------------------------------------------------------------
 
 namespace {
 

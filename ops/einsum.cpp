@@ -122,7 +122,6 @@ Tensor einsum(std::string_view text, std::span<const Tensor> operands) {
 }
 
 // ---- the plan, for people
-// -----------------------------------------------------------------------------------------------------
 
 namespace {
 

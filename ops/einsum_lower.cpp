@@ -26,7 +26,6 @@ void append(Group& to, const Group& more) {
 }
 
 // ---- two dense terms: one batched matrix product
-// --------------------------------------------------------------------------------
 
 // The axes of `group` that lie one behind the other at the inner end are `inner`; those before are `outer`.
 struct Split {
@@ -120,7 +119,6 @@ EinsumTerm contract_dense(EinsumTerm a, EinsumTerm b, LabelSet keep, DType value
 }
 
 // ---- a structured one-hot and a dense term: values move along routes
-// --------------------------------------------------------------
 
 // Feature axes of x before the innermost run become row axes of the routes, so that x is read as it lies.
 struct Along {
@@ -177,7 +175,6 @@ EinsumTerm contract_routes(const EinsumTerm& hot, EinsumTerm x, LabelSet keep, D
 }
 
 // ---- two structured one-hots over distinct classes: one table with both
-// -----------------------------------------------------------
 
 bool can_join(const EinsumTerm& a, const EinsumTerm& b) {
   const OneHot &p = *one_hot_of(a.x), &q = *one_hot_of(b.x);

@@ -81,7 +81,6 @@ Tensor layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, double eps)
 Tensor rms_norm(const Tensor& x, const Tensor& w, double eps) { return normalise("rms_norm", x, w, {}, eps, false); }
 
 // ---- CPU kernels
-// --------------------------------------------------------------------------------------------------------------
 
 namespace {
 

@@ -74,7 +74,6 @@ bool OneHot::has_hidden_rows() const {
 }
 
 // ---- dense form
-// ---------------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -103,7 +102,6 @@ std::string OneHot::describe() const {
 }
 
 // ---- ops that keep the structure
-// ------------------------------------------------------------------------------------------------
 
 Tensor lift_to_rows(const Tensor& x, const Labels& labels, const Shape& rows) {
   Axes order = all_axes(x.shape());

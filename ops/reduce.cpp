@@ -17,7 +17,6 @@
 namespace moegrad {
 
 // ---- sum
-// --------------------------------------------------------------------------------------------------------------------
 
 Tensor sum(const Tensor& x, const Axes& axes_any, bool keep) {
   const Axes axes = check_axes("sum", x.shape(), axes_any);
@@ -68,7 +67,6 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
 }
 
 // ---- extrema
-// ----------------------------------------------------------------------------------------------------------------
 
 namespace {
 

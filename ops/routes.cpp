@@ -13,7 +13,6 @@ Routes::Routes(Shape rows, std::vector<Tensor> index, Shape classes)
     : rows_(std::move(rows)), classes_(classes), index_(std::move(index)) {}
 
 // ---- shape rule
-// -------------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -155,7 +154,6 @@ void run_route_sum(const Routes& r, const Destination& to, const RouteLoop& loop
 }  // namespace
 
 // ---- forward and gradient
-// ---------------------------------------------------------------------------------------------------------
 
 Tensor route_sum(const RoutesRef& routes, const Tensor& scale, const Tensor& x_any, const Labels& lx_any,
                  const Labels& ly_any) {
@@ -215,7 +213,6 @@ Tensor route_dot(const RoutesRef& routes, const Tensor& x_any, const Labels& lx_
 }
 
 // ---- CPU kernels
-// ------------------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -357,7 +354,6 @@ template <class F> void cpu::route_dots(const F* x, const F* y, F* d, const Rout
 }
 
 // ---- the inverse
-// ------------------------------------------------------------------------------------------------------------------
 
 const Routes::Inverse& Routes::inverse(u32 row_mask, u32 class_mask) const {
   for (const auto& k : kept_)

@@ -96,7 +96,6 @@ Tensor place(const Tensor& x, int axis_any, i64 n, i64 begin, i64 step, double f
 Tensor flip(const Tensor& x, int axis) { return slice(x, check_axis("flip", x.shape(), axis), {-1, kEnd, -1}); }
 
 // ---- indexing by brackets: members of Tensor
-// ------------------------------------------------------------------------------------
 
 Tensor Tensor::operator[](i64 i) const { return select(*this, 0, i); }
 

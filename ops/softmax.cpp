@@ -18,7 +18,6 @@ namespace moegrad {
 namespace {
 
 // ---- shape rule
-// ---------------------------------------------------------------------------------------------------------------
 
 Axes checked_axes(const char* op, const Tensor& x, const Axes& axes_any) {
   const Axes axes = check_axes(op, x.shape(), axes_any);
@@ -64,7 +63,6 @@ std::string show(const Axes& axes) { return fmt::format("axes = {}", to_string(a
 }  // namespace
 
 // ---- forward and gradient
-// ------------------------------------------------------------------------------------------------------
 
 Tensor softmax(const Tensor& x_any, const Axes& axes_any) {
   const Axes axes = checked_axes("softmax", x_any, axes_any);
@@ -151,7 +149,6 @@ Tensor logsumexp(const Tensor& x_any, const Axes& axes_any, bool keep) {
 Tensor logsumexp(const Tensor& x, int axis, bool keep) { return logsumexp(x, Axes{axis}, keep); }
 
 // ---- CPU kernels
-// --------------------------------------------------------------------------------------------------------------
 // A long row is one group, handled by itself. Strips are up to kStrip groups side by side, so that loops vectorise
 // across groups: the columns of inner > 1, and short rows (a router's eight experts), which are transposed on the
 // stack.

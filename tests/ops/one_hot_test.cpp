@@ -90,7 +90,8 @@ TEST_CASE("one_hot: its own gradient does not exist, and the error says what to 
       combine.requires_grad_(),
       "requires_grad_: a structured one-hot has no gradient of its own; use its scale, or make it dense first",
       GradError);
-  CHECK_THROWS_AS(combine.assign(combine), GradError);
+  CHECK_THROWS_WITH_AS(combine.assign(combine),
+                       "assign: a structured one-hot has no storage to write to; make it dense first", GradError);
 }
 
 TEST_CASE("one_hot: permute, reshape, slice, expand, sum, cast and mul keep the structure and the values") {
