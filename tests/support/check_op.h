@@ -31,6 +31,8 @@ struct Input {
 };
 
 struct OpCheck {
+  /// The public op under test, as in ops/: "softmax". The table of coverage counts the check for this op.
+  std::string name = {};
   std::function<Tensor(Args)> op;
   /// The same function in naive loops over f64 values: no op of the library under test may appear in it.
   std::function<Tensor(Args)> reference = {};
