@@ -45,7 +45,8 @@ TEST_CASE("activation: forward, gradient, second order") {
   for (const Row& row : kRows) {
     CAPTURE(row.name);
     for (const Shape& shape : {Shape{3, 5}, Shape{1}, Shape{}, Shape{0, 4}, Shape{7, 33}})
-      check_op({.op = [&](Args x) { return row.op(x[0]); },
+      check_op({.name = row.name,
+                .op = [&](Args x) { return row.op(x[0]); },
                 .reference = naive_map([&](const std::vector<double>& v) { return row.naive(v[0]); }),
                 .inputs = {{shape, -4, 4}}});
   }
@@ -55,14 +56,16 @@ TEST_CASE("activation: gated pairs, forward, gradient, second order") {
   for (const GatedRow& row : kGated) {
     CAPTURE(row.name);
     for (const Shape& shape : {Shape{3, 5}, Shape{1}, Shape{0, 4}, Shape{7, 33}})
-      check_op({.op = [&](Args x) { return row.op(x[0], x[1]); },
+      check_op({.name = row.name,
+                .op = [&](Args x) { return row.op(x[0], x[1]); },
                 .reference = naive_map([&](const std::vector<double>& v) { return row.naive(v[0]) * v[1]; }),
                 .inputs = {{shape, -4, 4}, shape}});
   }
 }
 
 TEST_CASE("activation: gate and up as the halves of one tensor") {
-  check_op({.op =
+  check_op({.name = "swiglu",
+            .op =
                 [](Args x) {
                   return swiglu(slice(x[0], -1, {0, 6}), slice(x[0], -1, {6, 12}));
                 },
@@ -70,7 +73,8 @@ TEST_CASE("activation: gate and up as the halves of one tensor") {
 }
 
 TEST_CASE("activation: softplus with beta is linear above the threshold") {
-  check_op({.op = [](Args x) { return softplus(x[0], 2, 3); },
+  check_op({.name = "softplus",
+            .op = [](Args x) { return softplus(x[0], 2, 3); },
             .reference = naive_map(
                 [](const std::vector<double>& v) { return 2 * v[0] > 3 ? v[0] : std::log1p(std::exp(2 * v[0])) / 2; }),
             .inputs = {Input::at(tensor({-3, -0.5, 0, 1, 1.49, 1.51, 4}, DType::f64))}});

@@ -36,12 +36,13 @@ TEST_CASE("arithmetic: forward, gradient, second order, strided and broadcast op
     const std::pair<Shape, Shape> shapes[] = {{{3, 5}, {3, 5}}, {{3, 5}, {5}},    {{2, 1, 4}, {3, 1}}, {{}, {2, 3}},
                                               {{1}, {1}},       {{0, 3}, {1, 3}}, {{7, 40}, {7, 1}}};
     for (const auto& [a, b] : shapes)
-      check_op({.op = op, .reference = naive, .inputs = {{a, -1, 1}, {b, row.low, 1.5}}});
+      check_op({.name = row.name, .op = op, .reference = naive, .inputs = {{a, -1, 1}, {b, row.low, 1.5}}});
   }
 }
 
 TEST_CASE("pow: forward and both gradients") {
-  check_op({.op = [](Args x) { return pow(x[0], x[1]); },
+  check_op({.name = "pow",
+            .op = [](Args x) { return pow(x[0], x[1]); },
             .reference = naive_map([](const std::vector<double>& v) { return std::pow(v[0], v[1]); }),
             .inputs = {Input({3, 4}, 0.2, 2), Input({4}, -2, 2)}});
 }
@@ -88,7 +89,8 @@ TEST_CASE("pow: whole powers of negative numbers; gradients at 0 are finite") {
   const std::vector<Tensor> g = grad(pow(a, b), {a, b}, ones({3}, DType::f64));
   CHECK(g[0].to_vector<double>() == std::vector<double>{0, 1, 0});
   CHECK(g[1].to_vector<double>() == std::vector<double>{0, 0, 0});
-  check_op({.op = [](Args x) { return pow(x[0], x[1]); },  // b = 0: the mixed derivative is 1 / a
+  check_op({.name = "pow",
+            .op = [](Args x) { return pow(x[0], x[1]); },  // b = 0: the mixed derivative is 1 / a
             .inputs = {Input({3}, 0.5, 2), Input::at(tensor({0, 0, 1}, DType::f64))}});
 }
 

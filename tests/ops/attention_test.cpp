@@ -72,7 +72,8 @@ std::function<Tensor(Args)> naive(const AttentionOptions& o) {
 Tensor random_mask(const Shape& shape, u64 seed) { return gt(random_tensor(shape, seed), scalar(-0.5, DType::f64)); }
 
 void check_attention(const AttentionOptions& o, const std::vector<Input>& inputs, int order = 2) {
-  check_op({.op = [&](Args x) { return attention(x[0], x[1], x[2], o); },
+  check_op({.name = "attention",
+            .op = [&](Args x) { return attention(x[0], x[1], x[2], o); },
             .reference = naive(o),
             .inputs = inputs,
             .order = order});

@@ -55,7 +55,8 @@ TEST_CASE("contiguous: copies only what is not in row-major order") {
   CHECK(contiguous(x).ref() == x.ref());
   CHECK(contiguous(transpose(x)).is_contiguous());
   for (const Shape& shape : {Shape{}, Shape{1}, Shape{0, 3}, Shape{3, 5}, Shape{2, 3, 4}, Shape{70, 130}})
-    check_op({.op = [](Args a) { return contiguous(a[0]); },
+    check_op({.name = "contiguous",
+              .op = [](Args a) { return contiguous(a[0]); },
               .reference = naive_map([](const std::vector<double>& v) { return v[0]; }),
               .inputs = {shape},
               .order = shape.elements() > 100 ? 0 : 2});

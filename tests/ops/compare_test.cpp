@@ -30,9 +30,10 @@ TEST_CASE("comparisons: every dtype, broadcasting, strides, ties, NaN and infini
     CAPTURE(row.name);
     const auto naive = naive_map([&](const std::vector<double>& v) { return row.naive(v[0], v[1]); });
     const auto op = [&](Args x) { return row.op(x[0], x[1]); };
-    check_op({.op = op, .reference = naive, .inputs = {Input::fixed(a), Input::fixed(b)}, .order = 0});
-    check_op({.op = op, .reference = naive, .inputs = {{4, 1}, {3}}, .order = 0});
-    check_op({.op = op, .reference = naive, .inputs = {{0, 3}, {3}}, .order = 0});
+    check_op(
+        {.name = row.name, .op = op, .reference = naive, .inputs = {Input::fixed(a), Input::fixed(b)}, .order = 0});
+    check_op({.name = row.name, .op = op, .reference = naive, .inputs = {{4, 1}, {3}}, .order = 0});
+    check_op({.name = row.name, .op = op, .reference = naive, .inputs = {{0, 3}, {3}}, .order = 0});
     for (DType t : {DType::i32, DType::i64, DType::boolean, DType::f32}) {
       const Tensor p = tensor({0, 1, 0, 1}, t), q = tensor({0, 0, 1, 1}, t);
       CHECK(row.op(p, q).dtype() == DType::boolean);

@@ -32,14 +32,27 @@ auto naive_concat(int axis) {
 }  // namespace
 
 TEST_CASE("concat: forward, gradient, second order, strided, empty parts") {
-  check_op(
-      {.op = [](Args x) { return concat(x, 0); }, .reference = naive_concat(0), .inputs = {{2, 3}, {1, 3}, {4, 3}}});
-  check_op(
-      {.op = [](Args x) { return concat(x, -1); }, .reference = naive_concat(-1), .inputs = {{2, 3}, {2, 0}, {2, 1}}});
-  check_op({.op = [](Args x) { return concat(x, 1); }, .reference = naive_concat(1), .inputs = {{2, 1, 3}, {2, 2, 3}}});
-  check_op({.op = [](Args x) { return concat(x, 0); }, .reference = naive_concat(0), .inputs = {{0}, {1}}});
-  check_op({.op = [](Args x) { return concat(x, 1); }, .reference = naive_concat(1), .inputs = {{0, 2}, {0, 3}}});
-  check_op({.op = [](Args x) { return concat({x[0], x[0], x[1]}, 0); }, .inputs = {{2}, {3}}});
+  check_op({.name = "concat",
+            .op = [](Args x) { return concat(x, 0); },
+            .reference = naive_concat(0),
+            .inputs = {{2, 3}, {1, 3}, {4, 3}}});
+  check_op({.name = "concat",
+            .op = [](Args x) { return concat(x, -1); },
+            .reference = naive_concat(-1),
+            .inputs = {{2, 3}, {2, 0}, {2, 1}}});
+  check_op({.name = "concat",
+            .op = [](Args x) { return concat(x, 1); },
+            .reference = naive_concat(1),
+            .inputs = {{2, 1, 3}, {2, 2, 3}}});
+  check_op({.name = "concat",
+            .op = [](Args x) { return concat(x, 0); },
+            .reference = naive_concat(0),
+            .inputs = {{0}, {1}}});
+  check_op({.name = "concat",
+            .op = [](Args x) { return concat(x, 1); },
+            .reference = naive_concat(1),
+            .inputs = {{0, 2}, {0, 3}}});
+  check_op({.name = "concat", .op = [](Args x) { return concat({x[0], x[0], x[1]}, 0); }, .inputs = {{2}, {3}}});
 }
 
 TEST_CASE("concat: spans, vectors and lists, every dtype, one tensor, many tensors, threads") {
@@ -69,7 +82,8 @@ TEST_CASE("concat: spans, vectors and lists, every dtype, one tensor, many tenso
 
 TEST_CASE("stack: a new axis at either end and in between") {
   for (int axis : {0, 1, 2, -1, -3})
-    check_op({.op = [&](Args x) { return stack(x, axis); },
+    check_op({.name = "stack",
+              .op = [&](Args x) { return stack(x, axis); },
               .reference =
                   [&](Args x) {
                     std::vector<Tensor> parts;
@@ -98,7 +112,8 @@ TEST_CASE("split and chunk: views whose sizes add up, and gradients") {
   for (const Tensor& part : chunk(x, 4, -1)) sizes.push_back(part.dim(1));
   CHECK(sizes == std::vector<i64>{2, 2, 1, 1});
   CHECK(chunk(x, 3, 0)[2].shape() == Shape{0, 6});
-  check_op({.op =
+  check_op({.name = "chunk",
+            .op =
                 [](Args a) {
                   const auto p = chunk(a[0], 3, 1);
                   return p[0] * p[1] + p[2] * p[2];
@@ -115,7 +130,8 @@ TEST_CASE("roll: either sign, more than once around, empty axes") {
   CHECK(roll(x, -5, 0).to_vector<i64>() == x.to_vector<i64>());
   CHECK(roll(zeros({2, 0}), 3, 1).shape() == Shape{2, 0});
   for (i64 shift : {0, 1, -2, 7})
-    check_op({.op = [&](Args a) { return roll(a[0], shift, 1); },
+    check_op({.name = "roll",
+              .op = [&](Args a) { return roll(a[0], shift, 1); },
               .reference =
                   [&](Args a) {
                     Tensor y = empty(a[0].shape(), DType::f64);

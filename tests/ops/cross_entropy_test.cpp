@@ -63,7 +63,8 @@ TEST_CASE("cross_entropy: forward, gradient, second order") {
         CAPTURE(static_cast<int>(reduction));
         CAPTURE(smoothing);
         const CrossEntropyOptions options{.label_smoothing = smoothing, .reduction = reduction};
-        check_op({.op = [&](Args x) { return cross_entropy(x[0], x[1], options); },
+        check_op({.name = "cross_entropy",
+                  .op = [&](Args x) { return cross_entropy(x[0], x[1], options); },
                   .reference = naive(options),
                   .inputs = {{c.logits, -3, 3}, Input::fixed(c.targets)}});
       }
@@ -71,7 +72,8 @@ TEST_CASE("cross_entropy: forward, gradient, second order") {
 
 TEST_CASE("cross_entropy: a class can be the ignored one") {
   const CrossEntropyOptions options{.ignore_index = 2};
-  check_op({.op = [&](Args x) { return cross_entropy(x[0], x[1], options); },
+  check_op({.name = "cross_entropy",
+            .op = [&](Args x) { return cross_entropy(x[0], x[1], options); },
             .reference = naive(options),
             .inputs = {{3, 4}, Input::fixed(ints({2, 1, 2}, {3}))}});
 }

@@ -44,7 +44,8 @@ TEST_CASE("cumsum: both directions, inclusive and exclusive, every axis, order 2
                                         {{2, 0, 3}, 1},
                                         {{2, 3, 0}, 1},
                                         {{1, 3, 1}, 1}})
-        check_op({.op = [&](Args x) { return cumsum(x[0], axis, o); },
+        check_op({.name = "cumsum",
+                  .op = [&](Args x) { return cumsum(x[0], axis, o); },
                   .reference = naive_cumsum(axis, o),
                   .inputs = {shape}});
     }

@@ -8,7 +8,8 @@ using namespace moegrad;
 using namespace moegrad::test;
 
 TEST_CASE("diagonal and place_diagonal: forward and gradients, each the other's") {
-  check_op({.op = [](Args x) { return diagonal(x[0], 0, 2); },
+  check_op({.name = "diagonal",
+            .op = [](Args x) { return diagonal(x[0], 0, 2); },
             .reference =
                 [](Args x) {
                   Tensor y = zeros({3, 4}, DType::f64);
@@ -18,7 +19,8 @@ TEST_CASE("diagonal and place_diagonal: forward and gradients, each the other's"
                   return y;
                 },
             .inputs = {{3, 4, 3}}});
-  check_op({.op = [](Args x) { return place_diagonal(x[0], 0, 1); },
+  check_op({.name = "place_diagonal",
+            .op = [](Args x) { return place_diagonal(x[0], 0, 1); },
             .reference =
                 [](Args x) {
                   Tensor y = zeros({3, 3, 2}, DType::f64);
@@ -28,8 +30,8 @@ TEST_CASE("diagonal and place_diagonal: forward and gradients, each the other's"
                   return y;
                 },
             .inputs = {{3, 2}}});
-  check_op({.op = [](Args x) { return diagonal(x[0], -1, 0); }, .inputs = {{1, 1}}});
-  check_op({.op = [](Args x) { return diagonal(x[0], 0, 1); }, .inputs = {{0, 0, 2}}});
+  check_op({.name = "diagonal", .op = [](Args x) { return diagonal(x[0], -1, 0); }, .inputs = {{1, 1}}});
+  check_op({.name = "diagonal", .op = [](Args x) { return diagonal(x[0], 0, 1); }, .inputs = {{0, 0, 2}}});
 }
 
 TEST_CASE("diagonal: two axes of one size are needed") {

@@ -38,14 +38,19 @@ TEST_CASE("dropout: forward, gradient, second order") {
   for (const Shape& shape : {Shape{3, 5}, Shape{1}, Shape{}, Shape{0, 4}, Shape{2, 3, 211}})
     for (const double p : {0.0, 0.1, 0.5, 0.999}) {
       const Draw draw = random.next();
-      check_op({.op = [&](Args x) { return dropout(x[0], p, draw); }, .reference = naive(p, draw), .inputs = {shape}});
+      check_op({.name = "dropout",
+                .op = [&](Args x) { return dropout(x[0], p, draw); },
+                .reference = naive(p, draw),
+                .inputs = {shape}});
     }
 }
 
 TEST_CASE("dropout: a product of dropouts has the gradient of a product") {
   Random random(1);
   const Draw a = random.next(), b = random.next();
-  check_op({.op = [&](Args x) { return dropout(x[0] * dropout(x[0], 0.3, a), 0.5, b); }, .inputs = {{6, 7}}});
+  check_op({.name = "dropout",
+            .op = [&](Args x) { return dropout(x[0] * dropout(x[0], 0.3, a), 0.5, b); },
+            .inputs = {{6, 7}}});
 }
 
 TEST_CASE("dropout: p = 0 keeps x itself, p = 1 keeps nothing, not even infinities") {

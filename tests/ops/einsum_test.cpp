@@ -107,7 +107,8 @@ TEST_CASE("einsum: values and gradients of order 1 and 2 against nested loops") 
   for (const Row& row : rows) {
     CAPTURE(row.equation);
     std::vector<Input> inputs(row.shapes.begin(), row.shapes.end());
-    check_op({.op = [&](Args x) { return einsum(row.equation, x); },
+    check_op({.name = "einsum",
+              .op = [&](Args x) { return einsum(row.equation, x); },
               .reference = [&](Args x) { return naive_einsum(row.equation, x); },
               .inputs = inputs,
               .seed = ++seed});

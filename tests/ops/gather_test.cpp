@@ -39,7 +39,8 @@ TEST_CASE("take_along: forward, scatter gradient, second order; repeated and emp
        {Case{{3, 5}, {3, 2}, 1}, Case{{3, 5}, {7, 5}, 0}, Case{{2, 3, 4}, {2, 6, 4}, 1}, Case{{4}, {9}, 0},
         Case{{2, 1}, {2, 1}, 1}, Case{{3, 4}, {3, 0}, 1}, Case{{0, 4}, {0, 2}, 1}, Case{{100, 3}, {100, 2}, 1}}) {
     const Tensor index = random_index(c.index, c.x[c.axis], 5);
-    check_op({.op = [&](Args x) { return take_along(x[0], c.axis - c.x.rank(), index); },
+    check_op({.name = "take_along",
+              .op = [&](Args x) { return take_along(x[0], c.axis - c.x.rank(), index); },
               .reference = [&](Args x) { return naive_take_along(x[0], c.axis, index); },
               .inputs = {c.x}});
   }
@@ -49,7 +50,8 @@ TEST_CASE("scatter_add: forward and both gradients, duplicates added up") {
   for (int axis : {0, 1}) {
     const Tensor index = random_index({6, 5}, axis == 0 ? 4 : 5, 3);
     const Shape x_shape = axis == 0 ? Shape{4, 5} : Shape{6, 5};
-    check_op({.op = [&](Args x) { return scatter_add(x[0], axis, index, x[1]); },
+    check_op({.name = "scatter_add",
+              .op = [&](Args x) { return scatter_add(x[0], axis, index, x[1]); },
               .reference =
                   [&](Args x) {
                     Tensor y = zeros(x_shape, DType::f64);
@@ -70,7 +72,8 @@ TEST_CASE("index_select and embedding: whole slices") {
   for (int axis : {0, 1, 2}) {
     const Shape shape{3, 4, 5};
     const Tensor index = random_index({2, 3}, shape[axis], 9);
-    check_op({.op = [&](Args x) { return index_select(x[0], axis, index); },
+    check_op({.name = "index_select",
+              .op = [&](Args x) { return index_select(x[0], axis, index); },
               .reference =
                   [&](Args x) {
                     Shape s = shape;
@@ -90,7 +93,8 @@ TEST_CASE("index_select and embedding: whole slices") {
               .inputs = {shape}});
   }
   const Tensor index = tensor({{0, 2, 2}, {3, -1, 0}}, DType::i32);
-  check_op({.op = [&](Args x) { return embedding(x[0], index); },
+  check_op({.name = "embedding",
+            .op = [&](Args x) { return embedding(x[0], index); },
             .reference =
                 [&](Args x) {
                   Tensor y = zeros({2, 3, 6}, DType::f64);

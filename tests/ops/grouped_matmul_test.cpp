@@ -32,10 +32,12 @@ TEST_CASE("grouped_matmul: forward, gradients, second order; empty groups, trans
       });
       return y;
     };
-    check_op({.op = [&](Args x) { return grouped_matmul(x[0], x[1], begin); },
+    check_op({.name = "grouped_matmul",
+              .op = [&](Args x) { return grouped_matmul(x[0], x[1], begin); },
               .reference = naive,
               .inputs = {{7, 4}, {3, 4, 5}}});
-    check_op({.op = [&](Args x) { return grouped_matmul(x[0], swap_axes(x[1], 1, 2), begin); },
+    check_op({.name = "grouped_matmul",
+              .op = [&](Args x) { return grouped_matmul(x[0], swap_axes(x[1], 1, 2), begin); },
               .reference =
                   [&](Args x) {
                     return naive({x[0], swap_axes(x[1], 1, 2)});
@@ -47,7 +49,8 @@ TEST_CASE("grouped_matmul: forward, gradients, second order; empty groups, trans
 TEST_CASE("grouped_outer: forward, gradients, second order; empty groups are zeros") {
   for (const Tensor& begin : kBegins)
     check_op(
-        {.op = [&](Args x) { return grouped_outer(x[0], x[1], begin); },
+        {.name = "grouped_outer",
+         .op = [&](Args x) { return grouped_outer(x[0], x[1], begin); },
          .reference =
              [&](Args x) {
                Tensor y = zeros({3, 4, 2}, DType::f64);
@@ -59,7 +62,8 @@ TEST_CASE("grouped_outer: forward, gradients, second order; empty groups are zer
                return y;
              },
          .inputs = {{7, 4}, {7, 2}}});
-  check_op({.op =
+  check_op({.name = "grouped_outer",
+            .op =
                 [](Args x) {
                   return grouped_outer(x[0], x[1], tensor({0, 0}, DType::i64));
                 },

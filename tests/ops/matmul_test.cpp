@@ -79,7 +79,7 @@ TEST_CASE("matmul: matrices, vectors, batches, broadcast batches, sizes 0 and 1;
   for (const auto& [a, b] : rows) {
     CAPTURE(to_string(a));
     CAPTURE(to_string(b));
-    check_op({.op = product, .reference = naive, .inputs = {a, b}});
+    check_op({.name = "matmul", .op = product, .reference = naive, .inputs = {a, b}});
   }
 }
 
@@ -126,7 +126,8 @@ TEST_CASE("matmul: the gradient of a transposed weight has the layout of the wei
 }
 
 TEST_CASE("linear: y = x w^T + b, with and without b") {
-  check_op({.op = [](Args a) { return linear(a[0], a[1], a[2]); },
+  check_op({.name = "linear",
+            .op = [](Args a) { return linear(a[0], a[1], a[2]); },
             .reference =
                 [](Args a) {
                   Tensor y = empty({2, 5, 4}, DType::f64);
@@ -138,8 +139,8 @@ TEST_CASE("linear: y = x w^T + b, with and without b") {
                   return y;
                 },
             .inputs = {{2, 5, 3}, {4, 3}, {4}}});
-  check_op({.op = [](Args a) { return linear(a[0], a[1]); }, .inputs = {{3}, {4, 3}}});
-  check_op({.op = [](Args a) { return linear(a[0], a[1]); }, .inputs = {{0, 3}, {4, 3}}});
+  check_op({.name = "linear", .op = [](Args a) { return linear(a[0], a[1]); }, .inputs = {{3}, {4, 3}}});
+  check_op({.name = "linear", .op = [](Args a) { return linear(a[0], a[1]); }, .inputs = {{0, 3}, {4, 3}}});
 }
 
 TEST_CASE("matmul and linear: error texts") {

@@ -52,10 +52,12 @@ TEST_CASE("var and stddev: any axes, either correction, order 2, strided") {
     for (i64 correction : {0, 1}) {
       const Axes axes = axes_;
       const VarOptions o{correction, keep_dims};
-      check_op({.op = [=](Args x) { return var(x[0], axes, o); },
+      check_op({.name = "var",
+                .op = [=](Args x) { return var(x[0], axes, o); },
                 .reference = naive_groups(axes, [=](const std::vector<double>& v) { return naive_var(v, correction); }),
                 .inputs = {shape}});
-      check_op({.op = [=](Args x) { return stddev(x[0], axes, o); },
+      check_op({.name = "stddev",
+                .op = [=](Args x) { return stddev(x[0], axes, o); },
                 .reference = naive_groups(
                     axes, [=](const std::vector<double>& v) { return std::sqrt(naive_var(v, correction)); }),
                 .inputs = {shape}});
@@ -86,10 +88,12 @@ TEST_CASE("norm: p = 1, 2, infinity; any axes, order 2, strided") {
     for (double p : {1.0, 2.0, double{INFINITY}}) {
       const Axes axes = axes_;
       CAPTURE(p);
-      check_op({.op = [=](Args x) { return norm(x[0], p, axes, keep_dims); },
+      check_op({.name = "norm",
+                .op = [=](Args x) { return norm(x[0], p, axes, keep_dims); },
                 .reference = naive_groups(axes, reference(p)),
                 .inputs = {Input(shape, 0.1, 1)}});
-      check_op({.op = [=](Args x) { return norm(x[0], p, axes, keep_dims); },
+      check_op({.name = "norm",
+                .op = [=](Args x) { return norm(x[0], p, axes, keep_dims); },
                 .reference = naive_groups(axes, reference(p)),
                 .inputs = {Input(shape, -1, -0.1)}});
     }

@@ -47,25 +47,33 @@ TEST_CASE("norm: layer_norm forward, gradient, second order, with and without sc
   for (const Shape& shape : kShapes) {
     CAPTURE(to_string(shape));
     const Shape last{shape.back()};
-    check_op({.op = [](Args x) { return layer_norm(x[0], x[1], x[2]); },
+    check_op({.name = "layer_norm",
+              .op = [](Args x) { return layer_norm(x[0], x[1], x[2]); },
               .reference = naive(true, 1e-5),
               .inputs = {shape, last, last}});
-    check_op({.op = [](Args x) { return layer_norm(x[0], x[1], {}, 0.1); },
+    check_op({.name = "layer_norm",
+              .op = [](Args x) { return layer_norm(x[0], x[1], {}, 0.1); },
               .reference = naive(true, 0.1),
               .inputs = {shape, last}});
-    check_op(
-        {.op = [](Args x) { return layer_norm(x[0], {}, {}, 0.1); }, .reference = naive(true, 0.1), .inputs = {shape}});
+    check_op({.name = "layer_norm",
+              .op = [](Args x) { return layer_norm(x[0], {}, {}, 0.1); },
+              .reference = naive(true, 0.1),
+              .inputs = {shape}});
   }
-  check_op({.op = [](Args x) { return layer_norm(x[0], {}, x[1]); }, .inputs = {{3, 5}, {5}}});
+  check_op({.name = "layer_norm", .op = [](Args x) { return layer_norm(x[0], {}, x[1]); }, .inputs = {{3, 5}, {5}}});
 }
 
 TEST_CASE("norm: rms_norm forward, gradient, second order, with and without scale") {
   for (const Shape& shape : kShapes) {
     CAPTURE(to_string(shape));
-    check_op({.op = [](Args x) { return rms_norm(x[0], x[1]); },
+    check_op({.name = "rms_norm",
+              .op = [](Args x) { return rms_norm(x[0], x[1]); },
               .reference = naive(false, 1e-6),
               .inputs = {shape, Shape{shape.back()}}});
-    check_op({.op = [](Args x) { return rms_norm(x[0], {}, 0.1); }, .reference = naive(false, 0.1), .inputs = {shape}});
+    check_op({.name = "rms_norm",
+              .op = [](Args x) { return rms_norm(x[0], {}, 0.1); },
+              .reference = naive(false, 0.1),
+              .inputs = {shape}});
   }
 }
 

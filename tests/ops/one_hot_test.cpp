@@ -67,7 +67,8 @@ TEST_CASE("one_hot: bad arguments are named") {
 TEST_CASE("one_hot: scale * one_hot carries the gradient of its scale, to second order") {
   const Tensor index = random_index({3, 4}, 5, 7);
   const auto structured = [&](Args x) { return unsqueeze(x[0], -1) * one_hot(index, 5); };
-  check_op({.op = structured,
+  check_op({.name = "one_hot",
+            .op = structured,
             .reference =
                 [&](Args x) {
                   return naive_map([](const std::vector<double>& v) { return v[0] * v[1]; })(

@@ -53,14 +53,24 @@ TEST_CASE("pad: any axes, borders and cuts, value, order 2, strided") {
                                        {{-2, -1}}, {{-2, 4}}, {{2, -2}},        {{-5, 4}}, {{1, 1}, {0, 0}, {-1, 1}},
                                        {}};
   for (const auto& p : rows)
-    check_op({.op = [&](Args x) { return pad(x[0], p, 0.5); }, .reference = naive_pad(p, 0.5), .inputs = {{2, 3, 4}}});
-  check_op({.op =
+    check_op({.name = "pad",
+              .op = [&](Args x) { return pad(x[0], p, 0.5); },
+              .reference = naive_pad(p, 0.5),
+              .inputs = {{2, 3, 4}}});
+  check_op({.name = "pad",
+            .op =
                 [&](Args x) {
                   return pad(x[0], {{1, 1}});
                 },
             .reference = naive_pad({{1, 1}}, 0),
             .inputs = {{2, 0}}});
-  check_op({.op = [&](Args x) { return pad(x[0], {{1, 1}}); }, .reference = naive_pad({{1, 1}}, 0), .inputs = {{1}}});
+  check_op({.name = "pad",
+            .op =
+                [&](Args x) {
+                  return pad(x[0], {{1, 1}});
+                },
+            .reference = naive_pad({{1, 1}}, 0),
+            .inputs = {{1}}});
   for (DType t : {DType::f32, DType::i32, DType::i64, DType::boolean})
     CHECK(pad(tensor({0, 1}, t), {{1, 2}}, 1).to_vector<i64>() == std::vector<i64>{1, 0, 1, 1, 1});
 }
@@ -68,10 +78,12 @@ TEST_CASE("pad: any axes, borders and cuts, value, order 2, strided") {
 TEST_CASE("tril and triu: every diagonal, batches, order 2, strided, NaN outside") {
   for (i64 diagonal : {-9, -2, -1, 0, 1, 2, 9})
     for (const Shape& shape : {Shape{3, 4}, Shape{4, 3}, Shape{2, 3, 3}, Shape{1, 1}, Shape{0, 3}, Shape{2, 3, 0}}) {
-      check_op({.op = [&](Args x) { return tril(x[0], diagonal); },
+      check_op({.name = "tril",
+                .op = [&](Args x) { return tril(x[0], diagonal); },
                 .reference = naive_triangle(diagonal, true),
                 .inputs = {shape}});
-      check_op({.op = [&](Args x) { return triu(x[0], diagonal); },
+      check_op({.name = "triu",
+                .op = [&](Args x) { return triu(x[0], diagonal); },
                 .reference = naive_triangle(diagonal, false),
                 .inputs = {shape}});
     }

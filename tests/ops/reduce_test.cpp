@@ -49,12 +49,14 @@ TEST_CASE("sum and mean: any set of axes, order 2, strided") {
     CAPTURE(to_string(shape));
     CAPTURE(to_string(axes));
     const auto plus = [](double a, double b) { return a + b; };
-    check_op({.op = [=](Args x) { return sum(x[0], axes, keep_dims); },
+    check_op({.name = "sum",
+              .op = [=](Args x) { return sum(x[0], axes, keep_dims); },
               .reference = [=](Args x) { return naive_kept(x[0], axes, 0, plus); },
               .inputs = {shape}});
-    check_op({.op = [=](Args x) { return square(mean(x[0], axes)); }, .inputs = {shape}});
+    check_op({.name = "mean", .op = [=](Args x) { return square(mean(x[0], axes)); }, .inputs = {shape}});
     const double n = static_cast<double>(shape.elements() / naive_kept(zeros(shape), axes, 0, plus).size());
-    check_op({.op = [=](Args x) { return mean(x[0], axes, keep_dims); },
+    check_op({.name = "mean",
+              .op = [=](Args x) { return mean(x[0], axes, keep_dims); },
               .reference =
                   [=](Args x) {
                     const Tensor y = naive_kept(x[0], axes, 0, plus);
@@ -71,10 +73,12 @@ TEST_CASE("amax and amin: any set of axes, order 2, strided") {
     const Axes axes = axes_;
     CAPTURE(to_string(shape));
     CAPTURE(to_string(axes));
-    check_op({.op = [=](Args x) { return amax(x[0], axes, keep_dims); },
+    check_op({.name = "amax",
+              .op = [=](Args x) { return amax(x[0], axes, keep_dims); },
               .reference = [=](Args x) { return naive_kept(x[0], axes, -INFINITY, larger); },
               .inputs = {shape}});
-    check_op({.op = [=](Args x) { return amin(x[0], axes, keep_dims); },
+    check_op({.name = "amin",
+              .op = [=](Args x) { return amin(x[0], axes, keep_dims); },
               .reference = [=](Args x) { return naive_kept(x[0], axes, INFINITY, smaller); },
               .inputs = {shape}});
   }
@@ -90,7 +94,7 @@ TEST_CASE("reductions: shapes with and without keep_dims, empty tensors") {
   CHECK(sum(zeros({0, 3}), 1).shape() == Shape{0});
   CHECK(mean(zeros({0, 3}), 1).shape() == Shape{0});
   CHECK(amax(zeros({0, 3}), 1).shape() == Shape{0});
-  check_op({.op = [](Args a) { return sum(a[0], 0); }, .inputs = {{0, 3}}});
+  check_op({.name = "sum", .op = [](Args a) { return sum(a[0], 0); }, .inputs = {{0, 3}}});
   const Tensor y = ones({3});
   CHECK(sum(y, Axes{}).body().storage != y.body().storage);
 }
@@ -176,7 +180,8 @@ TEST_CASE("sum: rounding errors stay small over a million f32 values, along eith
 }
 
 TEST_CASE("sum_to: the adjoint of expand") {
-  check_op({.op =
+  check_op({.name = "sum_to",
+            .op =
                 [](Args x) {
                   return sum_to(x[0], {3, 1});
                 },
@@ -209,7 +214,8 @@ TEST_CASE("prod: any set of axes, order 2, strided") {
     const Axes axes = axes_;
     CAPTURE(to_string(shape));
     CAPTURE(to_string(axes));
-    check_op({.op = [=](Args x) { return prod(x[0], axes, keep_dims); },
+    check_op({.name = "prod",
+              .op = [=](Args x) { return prod(x[0], axes, keep_dims); },
               .reference = [=](Args x) { return naive_kept(x[0], axes, 1, [](double a, double b) { return a * b; }); },
               .inputs = {Input(shape, 0.5, 1.5)},
               .order = shape.elements() > 100 ? 1 : 2});
@@ -219,7 +225,7 @@ TEST_CASE("prod: any set of axes, order 2, strided") {
 TEST_CASE("prod: gradients of order 1 and 2 with one zero, two zeros, only zeros; empty; integers") {
   for (const Tensor& x : {tensor({2, 0, 3, -1}, DType::f64), tensor({2, 0, 3, 0, 5}, DType::f64),
                           tensor({0, 0, 0}, DType::f64), tensor({0}, DType::f64), tensor({0, 2}, DType::f64)})
-    check_op({.op = [](Args a) { return prod(a[0]); }, .inputs = {Input::at(x)}});
+    check_op({.name = "prod", .op = [](Args a) { return prod(a[0]); }, .inputs = {Input::at(x)}});
   const Tensor x = tensor({2, 0, 3}, DType::f64).requires_grad_();
   CHECK(grad(prod(x), {x})[0].to_vector<double>() == std::vector<double>{0, 6, 0});
   CHECK(prod(zeros({2, 0}), 1).to_vector<float>() == std::vector<float>{1, 1});

@@ -49,7 +49,8 @@ TEST_CASE("slice: a view, with gradients of order 2") {
   const Range ranges[] = {{1, 4}, {0, kEnd, 2}, {-1, kEnd, -1}, {-2, 0, -2}, {3, 3}, {0, kEnd}};
   for (const Range& r : ranges)
     for (int axis : {0, 1, -1})
-      check_op({.op = [&](Args x) { return slice(x[0], axis, r); },
+      check_op({.name = "slice",
+                .op = [&](Args x) { return slice(x[0], axis, r); },
                 .reference =
                     [&](Args a) {
                       const int k = axis < 0 ? axis + 3 : axis;
@@ -81,15 +82,15 @@ TEST_CASE("place: positions, step, fill, and its gradient") {
   CHECK(place(zeros({2, 0}), 1, 3, 0).to_vector<i64>() == std::vector<i64>(6, 0));
   CHECK(place(zeros({1}), 0, 3, 2, kEnd).shape() == Shape{3});
   for (i64 step : {1, 2, -1})
-    check_op({.op = [&](Args x) { return place(x[0], 1, 7, 2, step, 0.5); }, .inputs = {{2, 3, 2}}});
-  check_op({.op = [&](Args x) { return place(x[0], 1, 7, 2, 1); }, .inputs = {{0, 3}}});
+    check_op({.name = "place", .op = [&](Args x) { return place(x[0], 1, 7, 2, step, 0.5); }, .inputs = {{2, 3, 2}}});
+  check_op({.name = "place", .op = [&](Args x) { return place(x[0], 1, 7, 2, 1); }, .inputs = {{0, 3}}});
 }
 
 TEST_CASE("flip and select") {
-  check_op({.op = [](Args x) { return flip(x[0], -1); }, .inputs = {{2, 3}}});
+  check_op({.name = "flip", .op = [](Args x) { return flip(x[0], -1); }, .inputs = {{2, 3}}});
   CHECK(flip(tensor({{1, 2}, {3, 4}}), 1).to_vector<i64>() == std::vector<i64>{2, 1, 4, 3});
   CHECK(select(tensor({{1, 2}, {3, 4}}), 1, -1).to_vector<i64>() == std::vector<i64>{2, 4});
-  check_op({.op = [](Args x) { return select(x[0], 1, 2); }, .inputs = {{2, 3, 4}}});
+  check_op({.name = "select", .op = [](Args x) { return select(x[0], 1, 2); }, .inputs = {{2, 3, 4}}});
 }
 
 TEST_CASE("indexing by brackets: positions, ranges, whole axes, ellipsis, new axes") {
@@ -101,7 +102,12 @@ TEST_CASE("indexing by brackets: positions, ranges, whole axes, ellipsis, new ax
   CHECK(x.index({kAll, kNewAxis, 1}).shape() == Shape{2, 1, 4});
   CHECK(x.index({kEllipsis, kNewAxis}).shape() == Shape{2, 3, 4, 1});
   CHECK(x.index({kNewAxis, kEllipsis, Range{-1, kEnd, -2}}).to_vector<i64>()[1] == 1);
-  check_op({.op = [](Args a) { return a[0].index({kAll, 1, Range{3, kEnd, -2}}); }, .inputs = {{2, 3, 4}}});
+  check_op({.name = "slice",
+            .op =
+                [](Args a) {
+                  return a[0].index({kAll, 1, Range{3, kEnd, -2}});
+                },
+            .inputs = {{2, 3, 4}}});
 }
 
 TEST_CASE("slice, select, place, index: error texts") {

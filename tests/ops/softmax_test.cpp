@@ -60,7 +60,8 @@ TEST_CASE("softmax: forward, gradient, second order") {
   for (const Case& c : kCases) {
     CAPTURE(to_string(c.shape));
     CAPTURE(to_string(c.axes));
-    check_op({.op = [&](Args a) { return softmax(a[0], c.axes); },
+    check_op({.name = "softmax",
+              .op = [&](Args a) { return softmax(a[0], c.axes); },
               .reference = naive(c.axes, [](double x, double top, double sum) { return std::exp(x - top) / sum; }),
               .inputs = {{c.shape, -3, 3}}});
   }
@@ -70,7 +71,8 @@ TEST_CASE("log_softmax: forward, gradient, second order") {
   for (const Case& c : kCases) {
     CAPTURE(to_string(c.shape));
     CAPTURE(to_string(c.axes));
-    check_op({.op = [&](Args a) { return log_softmax(a[0], c.axes); },
+    check_op({.name = "log_softmax",
+              .op = [&](Args a) { return log_softmax(a[0], c.axes); },
               .reference = naive(c.axes, [](double x, double top, double sum) { return x - top - std::log(sum); }),
               .inputs = {{c.shape, -3, 3}}});
   }
@@ -81,7 +83,8 @@ TEST_CASE("logsumexp: forward, gradient, second order") {
     CAPTURE(to_string(c.shape));
     CAPTURE(to_string(c.axes));
     for (const bool keep : {false, true})
-      check_op({.op = [&](Args a) { return logsumexp(a[0], c.axes, keep); },
+      check_op({.name = "logsumexp",
+                .op = [&](Args a) { return logsumexp(a[0], c.axes, keep); },
                 .reference =
                     [&](Args a) {
                       const auto f = naive(c.axes, [](double, double top, double sum) { return top + std::log(sum); });
@@ -95,15 +98,18 @@ TEST_CASE("softmax: long rows and strips, wide and narrow") {
   for (const Case& c : {Case{{2, 2500}, {1}}, Case{{5, 300}, {1}}, Case{{900, 3}, {1}}, Case{{40, 70}, {0}}}) {
     CAPTURE(to_string(c.shape));
     const std::vector<Input> inputs = {{c.shape, -8, 8}};
-    check_op({.op = [&](Args a) { return softmax(a[0], c.axes); },
+    check_op({.name = "softmax",
+              .op = [&](Args a) { return softmax(a[0], c.axes); },
               .reference = naive(c.axes, [](double x, double top, double sum) { return std::exp(x - top) / sum; }),
               .inputs = inputs,
               .order = 0});
-    check_op({.op = [&](Args a) { return log_softmax(a[0], c.axes); },
+    check_op({.name = "log_softmax",
+              .op = [&](Args a) { return log_softmax(a[0], c.axes); },
               .reference = naive(c.axes, [](double x, double top, double sum) { return x - top - std::log(sum); }),
               .inputs = inputs,
               .order = 0});
-    check_op({.op = [&](Args a) { return logsumexp(a[0], c.axes, keep_dims) + zeros_like(a[0]); },
+    check_op({.name = "logsumexp",
+              .op = [&](Args a) { return logsumexp(a[0], c.axes, keep_dims) + zeros_like(a[0]); },
               .reference = naive(c.axes, [](double, double top, double sum) { return top + std::log(sum); }),
               .inputs = inputs,
               .order = 0});

@@ -143,11 +143,13 @@ TEST_CASE("sort and top_k: gradients of values, order 2, strided; indices have n
   for (bool descending : {false, true})
     for (const auto& [shape, axis] : {std::pair<Shape, int>{{4, 5}, 1}, {{4, 5}, 0}, {{2, 3, 4}, 1}, {{3}, -1}}) {
       check_op(
-          {.op = [&](Args x) { return sort(x[0], axis, descending).values; },
+          {.name = "sort",
+           .op = [&](Args x) { return sort(x[0], axis, descending).values; },
            .reference =
                [&](Args x) { return naive_values(x[0], axis, naive_indices(x[0], axis, x[0].dim(axis), descending)); },
            .inputs = {shape}});
-      check_op({.op = [&](Args x) { return top_k(x[0], 2, axis, descending).values; },
+      check_op({.name = "top_k",
+                .op = [&](Args x) { return top_k(x[0], 2, axis, descending).values; },
                 .reference = [&](Args x) { return naive_values(x[0], axis, naive_indices(x[0], axis, 2, descending)); },
                 .inputs = {shape}});
     }

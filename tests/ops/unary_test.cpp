@@ -22,7 +22,7 @@ struct Row {
 const Row kRows[] = {
     {"neg", neg, [](double x) { return -x; }},
     {"abs", abs, [](double x) { return std::abs(x); }, 0.1},
-    {"abs of negatives", abs, [](double x) { return std::abs(x); }, -2, -0.1},
+    {"abs", abs, [](double x) { return std::abs(x); }, -2, -0.1},
     {"square", square, [](double x) { return x * x; }},
     {"exp", exp, [](double x) { return std::exp(x); }},
     {"expm1", expm1, [](double x) { return std::expm1(x); }},
@@ -40,7 +40,8 @@ const Row kRows[] = {
 
 void check_row(const Row& row, const Input& input, int order, bool f32 = true) {
   CAPTURE(row.name);
-  check_op({.op = [&](Args x) { return row.op(x[0]); },
+  check_op({.name = row.name,
+            .op = [&](Args x) { return row.op(x[0]); },
             .reference = naive_map([&](const std::vector<double>& v) { return row.naive(v[0]); }),
             .inputs = {input},
             .order = order,
@@ -85,7 +86,8 @@ TEST_CASE("integers: neg, abs, sign and square wrap around") {
 TEST_CASE("pow by a number: whole, fractional and negative exponents, and 0") {
   for (double c : {0.0, 1.0, 2.0, 3.0, 0.5, -1.0, -0.5, 1.7}) {
     CAPTURE(c);
-    check_op({.op = [&](Args x) { return pow(x[0], c); },
+    check_op({.name = "pow",
+              .op = [&](Args x) { return pow(x[0], c); },
               .reference = naive_map([&](const std::vector<double>& v) { return std::pow(v[0], c); }),
               .inputs = {Input({3, 4}, 0.3, 2)},
               .order = c == 0 ? 0 : 2});
@@ -96,7 +98,8 @@ TEST_CASE("pow by a number: whole, fractional and negative exponents, and 0") {
 }
 
 TEST_CASE("clamp: values, gradient inside and outside, NaN, the borders") {
-  check_op({.op = [](Args x) { return clamp(x[0], -0.5, 0.75); },
+  check_op({.name = "clamp",
+            .op = [](Args x) { return clamp(x[0], -0.5, 0.75); },
             .reference = naive_map([](const std::vector<double>& v) { return std::min(std::max(v[0], -0.5), 0.75); }),
             .inputs = {{5, 7}}});
   const Tensor x = tensor({-1, 0, 0.5, 1, 2}, DType::f64).requires_grad_();

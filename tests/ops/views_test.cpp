@@ -24,9 +24,15 @@ bool shares(const Tensor& a, const Tensor& b) { return a.body().storage == b.bod
 TEST_CASE("reshape: keeps logical order, works out -1, copies only where strides do not allow a view") {
   const auto naive = [](Args a) { return from_vector(a[0].to_vector<double>(), {4, 3, 2}); };
   for (const Shape& from : {Shape{2, 12}, Shape{24}, Shape{3, 1, 8}, Shape{2, 3, 4}})
-    check_op({.op = [](Args x) { return reshape(x[0], {4, -1, 2}); }, .reference = naive, .inputs = {from}});
-  check_op({.op = [](Args x) { return reshape(x[0], {1, -1}); }, .inputs = {Shape{}}});
-  check_op({.op = [](Args x) { return reshape(x[0], {0, 5}); }, .inputs = {{3, 0, 2}}});
+    check_op({.name = "reshape",
+              .op =
+                  [](Args x) {
+                    return reshape(x[0], {4, -1, 2});
+                  },
+              .reference = naive,
+              .inputs = {from}});
+  check_op({.name = "reshape", .op = [](Args x) { return reshape(x[0], {1, -1}); }, .inputs = {Shape{}}});
+  check_op({.name = "reshape", .op = [](Args x) { return reshape(x[0], {0, 5}); }, .inputs = {{3, 0, 2}}});
   CHECK(reshape(zeros({3, 0}), {-1, 4}).shape() == Shape{0, 4});
   CHECK(reshape(zeros({1, 1}), {}).rank() == 0);
 }
@@ -46,7 +52,8 @@ TEST_CASE("reshape: views of views share storage where they can") {
 }
 
 TEST_CASE("permute, swap_axes, transpose: values and gradients") {
-  check_op({.op =
+  check_op({.name = "permute",
+            .op =
                 [](Args x) {
                   return permute(x[0], {2, 0, -2});
                 },
@@ -55,27 +62,30 @@ TEST_CASE("permute, swap_axes, transpose: values and gradients") {
                                       return std::vector<i64>{i[1], i[2], i[0]};
                                     }),
             .inputs = {{2, 3, 4}}});
-  check_op({.op = [](Args x) { return swap_axes(x[0], 0, -1); },
+  check_op({.name = "swap_axes",
+            .op = [](Args x) { return swap_axes(x[0], 0, -1); },
             .reference = naive_move({4, 3, 2},
                                     [](auto& i) {
                                       return std::vector<i64>{i[2], i[1], i[0]};
                                     }),
             .inputs = {{2, 3, 4}}});
-  check_op({.op = [](Args x) { return transpose(x[0]); },
+  check_op({.name = "transpose",
+            .op = [](Args x) { return transpose(x[0]); },
             .reference = naive_move({3, 2},
                                     [](auto& i) {
                                       return std::vector<i64>{i[1], i[0]};
                                     }),
             .inputs = {{2, 3}}});
-  check_op({.op = [](Args x) { return permute(x[0], {}); }, .inputs = {Shape{}}});
-  check_op({.op = [](Args x) { return transpose(x[0]); }, .inputs = {{0, 3}}});
+  check_op({.name = "permute", .op = [](Args x) { return permute(x[0], {}); }, .inputs = {Shape{}}});
+  check_op({.name = "transpose", .op = [](Args x) { return transpose(x[0]); }, .inputs = {{0, 3}}});
   const Tensor x = zeros({2, 3});
   CHECK(permute(x, {0, 1}).ref() == x.ref());
   CHECK(shares(transpose(x), x));
 }
 
 TEST_CASE("expand: repeats without a copy, and its gradient sums") {
-  check_op({.op =
+  check_op({.name = "expand",
+            .op =
                 [](Args x) {
                   return expand(x[0], {4, 2, 3});
                 },
@@ -84,13 +94,14 @@ TEST_CASE("expand: repeats without a copy, and its gradient sums") {
                                       return std::vector<i64>{i[1], 0};
                                     }),
             .inputs = {{2, 1}}});
-  check_op({.op =
+  check_op({.name = "expand",
+            .op =
                 [](Args x) {
                   return expand(x[0], {3, 2});
                 },
             .reference = naive_move({3, 2}, [](auto&) { return std::vector<i64>{}; }),
             .inputs = {Shape{}}});
-  check_op({.op = [](Args x) { return expand(x[0], {0, 3}); }, .inputs = {{1, 3}}});
+  check_op({.name = "expand", .op = [](Args x) { return expand(x[0], {0, 3}); }, .inputs = {{1, 3}}});
   const Tensor x = zeros({2, 1});
   CHECK(shares(expand(x, {5, 2, 7}), x));
   CHECK(expand(x, {2, 1}).ref() == x.ref());
@@ -107,7 +118,9 @@ TEST_CASE("unsqueeze, squeeze, flatten: shapes and gradients") {
   CHECK(flatten(x, 0, 1).shape() == Shape{2, 3});
   CHECK(flatten(x, -1, -1).shape() == Shape{2, 1, 3});
   CHECK(flatten(scalar(1)).shape() == Shape{1});
-  check_op({.op = [](Args a) { return flatten(squeeze(unsqueeze(a[0], 1), 1), 1); }, .inputs = {{2, 3, 2}}});
+  check_op({.name = "flatten",
+            .op = [](Args a) { return flatten(squeeze(unsqueeze(a[0], 1), 1), 1); },
+            .inputs = {{2, 3, 2}}});
 }
 
 TEST_CASE("views: error texts") {

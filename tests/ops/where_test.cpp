@@ -25,7 +25,8 @@ TEST_CASE("where: forward, gradient, second order, strided, every way to broadca
   };
   for (const Row& r : {Row{{3, 5}, {3, 5}, {3, 5}}, Row{{5}, {3, 5}, {}}, Row{{3, 1}, {5}, {3, 5}}, Row{{}, {2}, {2}},
                        Row{{2, 3, 4}, {}, {}}, Row{{1}, {1}, {1}}, Row{{0, 3}, {3}, {1, 1}}})
-    check_op({.op = [](Args x) { return where(x[0], x[1], x[2]); },
+    check_op({.name = "where",
+              .op = [](Args x) { return where(x[0], x[1], x[2]); },
               .reference = naive_map([](const std::vector<double>& v) { return v[0] != 0 ? v[1] : v[2]; }),
               .inputs = {Input::fixed(mask_of(r.cond)), r.a, r.b}});
 }
@@ -33,7 +34,8 @@ TEST_CASE("where: forward, gradient, second order, strided, every way to broadca
 TEST_CASE("masked_fill: forward, gradient, second order, broadcasting either way") {
   for (const auto& [x, mask] :
        {std::pair<Shape, Shape>{{3, 5}, {3, 5}}, {{3, 5}, {5}}, {{5}, {3, 1}}, {{0}, {0}}, {{}, {}}})
-    check_op({.op = [](Args a) { return masked_fill(a[0], a[1], -2); },
+    check_op({.name = "masked_fill",
+              .op = [](Args a) { return masked_fill(a[0], a[1], -2); },
               .reference = naive_map([](const std::vector<double>& v) { return v[1] != 0 ? -2 : v[0]; }),
               .inputs = {x, Input::fixed(mask_of(mask))}});
   CHECK(masked_fill(tensor({1, 2}), tensor({0, 1}, DType::boolean), -INFINITY).to_vector<float>()[1] == -INFINITY);

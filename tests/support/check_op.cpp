@@ -7,11 +7,13 @@
 #include <limits>
 #include <random>
 
+#include "core/structure.h"
 #include "ops/arithmetic.h"
 #include "ops/autodiff/gradcheck.h"
 #include "ops/cast.h"
 #include "ops/slice.h"
 #include "ops/views.h"
+#include "tests/support/coverage.h"
 
 namespace moegrad::test {
 
@@ -86,7 +88,8 @@ Tensor spread(const Tensor& x) {
   Axes reversed;
   for (int i = x.rank() - 1; i >= 0; --i) reversed.push_back(i);
   const Tensor stored = contiguous(permute(x, reversed));
-  return place(stored, -1, 2 * stored.dim(-1) + 1, 1, 2, std::numeric_limits<double>::quiet_NaN());
+  const double gap = is_float(x.dtype()) ? std::numeric_limits<double>::quiet_NaN() : -99;  // where nobody may read
+  return place(stored, -1, 2 * stored.dim(-1) + 1, 1, 2, x.dtype() == DType::boolean ? 1 : gap);
 }
 Tensor restore(const Tensor& stored) {
   if (stored.rank() == 0) return stored;
@@ -99,7 +102,7 @@ Tensor restore(const Tensor& stored) {
 
 Tensor strided_copy(const Tensor& x) {
   no_grad guard;
-  if (!is_float(x.dtype())) return x;
+  if (structure_of(x)) return x;
   return restore(spread(x));
 }
 
@@ -120,6 +123,17 @@ double difference(const Tensor& a, const Tensor& b) {
 
 namespace {
 
+// Indices have shapes of their own.
+bool broadcasts(const std::vector<Tensor>& inputs) {
+  const Tensor* first = nullptr;
+  for (const Tensor& x : inputs) {
+    if (is_int(x.dtype())) continue;
+    if (first && first->shape() != x.shape()) return true;
+    first = &x;
+  }
+  return false;
+}
+
 // The run of one OpCheck.
 class Run {
  public:
@@ -127,10 +141,15 @@ class Run {
     u64 seed = check.seed;
     for (const Input& in : check.inputs)
       inputs_.push_back(in.values ? *in.values : random_tensor(in.shape, ++seed * 7919, in.low, in.high));
+    evidence_.op = check.name;
+    evidence_.broadcast = broadcasts(inputs_);
+    for (const Tensor& x : inputs_) evidence_.empty |= x.size() == 0;
   }
+  const Evidence& evidence() const { return evidence_; }
 
   void value() {
-    const Tensor y = check_.op(inputs_);
+    const Tensor y = apply(inputs_);
+    has_elements_ = y.size() > 0;
     if (check_.reference) {
       const Tensor expected = check_.reference(inputs_);
       INFO("value, seed ", check_.seed, ": got ", describe(y), ", reference ", describe(expected));
@@ -140,12 +159,13 @@ class Run {
       std::vector<Tensor> views;
       for (const Tensor& x : inputs_) views.push_back(strided_copy(x));
       INFO("value with strided inputs, seed ", check_.seed);
-      CHECK_LE(difference(check_.op(views), y), check_.value_tolerance);
+      CHECK_LE(difference(apply(views), y), check_.value_tolerance);
+      for (const Tensor& x : views) evidence_.strided |= x.size() > 0 && !x.is_contiguous();
     }
     if (check_.f32) {
       std::vector<Tensor> narrow;
       for (const Tensor& x : inputs_) narrow.push_back(x.dtype() == DType::f64 ? cast(x, DType::f32) : x);
-      const Tensor y32 = check_.op(narrow);
+      const Tensor y32 = apply(narrow);
       INFO("f32 against f64, seed ", check_.seed, ": got ", describe(y32));
       if (y.dtype() == DType::f64) CHECK_EQ(y32.dtype(), DType::f32);
       CHECK_LE(difference(y32, y), check_.f32_tolerance);
@@ -166,10 +186,15 @@ class Run {
     const GradReport report = gradcheck(
         f, wanted,
         {.rtol = check_.tolerance * 10, .atol = check_.tolerance, .order = check_.order, .seed = check_.seed});
+    if (has_elements_ && report.checked > 0) evidence_.order = check_.order;
     CHECK_MESSAGE(report.ok, (strided ? "strided inputs, seed " : "seed "), check_.seed, ", ", report.text());
   }
 
  private:
+  Tensor apply(const std::vector<Tensor>& inputs) {
+    for (const Tensor& x : inputs) evidence_.dtypes.insert(moegrad::name(x.dtype()));
+    return check_.op(inputs);
+  }
   // As spread and restore, with zeros in the gaps: their gradient is checked too, and is zero.
   static Tensor stored(const Tensor& x) {
     no_grad guard;
@@ -186,14 +211,11 @@ class Run {
 
   const OpCheck& check_;
   std::vector<Tensor> inputs_;
+  Evidence evidence_;
+  bool has_elements_ = false;
 };
 
-}  // namespace
-
-void check_op(const OpCheck& check) {
-  Run run(check);
-  run.value();
-  if (check.order == 0) return;
+void check_gradients(Run& run, const OpCheck& check) {
   GradAudit audit;
   run.gradients(false);
   if (check.strided) run.gradients(true);
@@ -203,6 +225,15 @@ void check_op(const OpCheck& check) {
          fmt::format("{:#x}", entry.read));
     CHECK_EQ(entry.declared & ~entry.read, 0u);
   }
+}
+
+}  // namespace
+
+void check_op(const OpCheck& check) {
+  Run run(check);
+  run.value();
+  if (check.order > 0) check_gradients(run, check);
+  if (!check.name.empty()) note(run.evidence());
 }
 
 }  // namespace moegrad::test
