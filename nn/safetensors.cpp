@@ -23,17 +23,24 @@ static_assert(std::endian::native == std::endian::little, "the format's numbers 
 
 constexpr u64 kMaxHeader = 100'000'000;  // the format's own limit
 constexpr const char* kMetadata = "__metadata__";
-constexpr std::pair<DType, const char*> kTypes[] = {
-    {DType::f32, "F32"}, {DType::f64, "F64"}, {DType::i64, "I64"}, {DType::i32, "I32"}, {DType::boolean, "BOOL"}};
+
+// A type of the format, and the one that its values have here: U8 has no counterpart of its own and is read as i32.
+struct FileType {
+  const char* name;
+  i64 bytes;
+  DType dtype;
+};
+constexpr FileType kTypes[] = {{"F32", 4, DType::f32}, {"F64", 8, DType::f64},      {"I64", 8, DType::i64},
+                               {"I32", 4, DType::i32}, {"BOOL", 1, DType::boolean}, {"U8", 1, DType::i32}};
 
 const char* file_name(DType t) {
-  return std::find_if(std::begin(kTypes), std::end(kTypes), [t](const auto& row) { return row.first == t; })->second;
+  return std::find_if(std::begin(kTypes), std::end(kTypes), [t](const FileType& row) { return row.dtype == t; })->name;
 }
 
 // One tensor as the header describes it.
 struct Entry {
   std::string name;
-  DType dtype;
+  FileType type;
   Shape shape;
   u64 begin, end;  // in bytes, from the end of the header
 };
@@ -126,22 +133,22 @@ Entry Reader::entry_of(const std::string& name, const json& value) const {
       !value.contains("data_offsets"))
     fail(fmt::format("tensor '{}': it must have dtype, shape and data_offsets, and nothing else", name));
   const json &type = value["dtype"], &offsets = value["data_offsets"];
-  const auto known = std::find_if(std::begin(kTypes), std::end(kTypes), [&](const auto& row) {
-    return type.is_string() && type.get_ref<const std::string&>() == row.second;
+  const auto known = std::find_if(std::begin(kTypes), std::end(kTypes), [&](const FileType& row) {
+    return type.is_string() && type.get_ref<const std::string&>() == row.name;
   });
   if (known == std::end(kTypes))
-    fail(fmt::format("tensor '{}': dtype must be F32, F64, I64, I32 or BOOL; got {}", name, type.dump()));
+    fail(fmt::format("tensor '{}': dtype must be F32, F64, I64, I32, BOOL or U8; got {}", name, type.dump()));
   if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
       !offsets[1].is_number_unsigned())
     fail(fmt::format("tensor '{}': data_offsets must be two whole numbers >= 0", name));
-  Entry e{name, known->first, shape_of(name, value["shape"]), offsets[0].get<u64>(), offsets[1].get<u64>()};
+  Entry e{name, *known, shape_of(name, value["shape"]), offsets[0].get<u64>(), offsets[1].get<u64>()};
   if (e.begin > e.end || e.end > data_bytes_)
     fail(fmt::format("tensor '{}': its bytes {} to {} are not among the {} of the file", name, e.begin, e.end,
                      data_bytes_));
-  const u64 needed = static_cast<u64>(e.shape.elements() * byte_size(e.dtype));
+  const u64 needed = static_cast<u64>(e.shape.elements() * e.type.bytes);
   if (e.end - e.begin != needed)
-    fail(fmt::format("tensor '{}': {} {} has {} bytes; its offsets say {}", name, moegrad::name(e.dtype),
-                     to_string(e.shape), needed, e.end - e.begin));
+    fail(fmt::format("tensor '{}': {} {} has {} bytes; its offsets say {}", name, e.type.name, to_string(e.shape),
+                     needed, e.end - e.begin));
   return e;
 }
 
@@ -163,11 +170,15 @@ void Reader::check_places(std::vector<Entry>& entries) const {
 }
 
 Tensor Reader::values_of(const Entry& entry) {
-  Tensor x = empty(entry.shape, entry.dtype);
-  char* to = reinterpret_cast<char*>(x.bytes());
+  Tensor x = empty(entry.shape, entry.type.dtype);
+  const bool widen = entry.type.bytes != byte_size(entry.type.dtype);
+  std::vector<char> narrow(widen ? entry.end - entry.begin : 0);
+  char* to = widen ? narrow.data() : reinterpret_cast<char*>(x.bytes());
   const auto count = static_cast<std::streamsize>(entry.end - entry.begin);
   if (!in_.read(to, count)) fail(fmt::format("tensor '{}': it could not be read to its end", entry.name));
-  if (entry.dtype == DType::boolean && std::any_of(to, to + count, [](char c) { return c != 0 && c != 1; }))
+  if (widen)
+    std::transform(narrow.begin(), narrow.end(), x.data<i32>(), [](char c) { return static_cast<unsigned char>(c); });
+  if (entry.type.dtype == DType::boolean && std::any_of(to, to + count, [](char c) { return c != 0 && c != 1; }))
     fail(fmt::format("tensor '{}': a BOOL must be 0 or 1", entry.name));
   return x;
 }

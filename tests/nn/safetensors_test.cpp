@@ -64,6 +64,17 @@ TEST_CASE("safetensors: what is saved is loaded, with dtypes, strides, empty ten
   CHECK(folder.count() == 1);
 }
 
+TEST_CASE("safetensors: U8 of another program is read as i32") {
+  TemporaryFolder folder;
+  const std::string path = folder.file("u8.safetensors");
+  std::string bytes = file_of(R"({"w":{"dtype":"U8","shape":[2,2],"data_offsets":[0,4]}})", 4);
+  bytes[bytes.size() - 1] = '\xff';
+  write_text(path, bytes);
+  const TensorFile file = load_safetensors(path);
+  CHECK(describe(file.tensors.at(0).tensor) == "i32 [2, 2]");
+  CHECK(file.tensors[0].tensor.to_vector<int>() == std::vector<int>{1, 1, 1, 255});
+}
+
 TEST_CASE("safetensors: the bytes are those of the format") {
   TemporaryFolder folder;
   save_safetensors(folder.file("x"),
@@ -99,8 +110,8 @@ TEST_CASE("safetensors: a file that contradicts itself is an IoError that says h
       {file_of(R"({"__metadata__":[]})", 0), "__metadata__ must be an object"},
       {file_of(R"({"__metadata__":{"k":1}})", 0), "__metadata__ must hold text only; 'k' is number"},
       {file_of(entry("\"F16\"", "[1]", "[0,2]"), 2),
-       "tensor 'w': dtype must be F32, F64, I64, I32 or BOOL; got \"F16\""},
-      {file_of(entry("7", "[1]", "[0,2]"), 2), "tensor 'w': dtype must be F32, F64, I64, I32 or BOOL; got 7"},
+       "tensor 'w': dtype must be F32, F64, I64, I32, BOOL or U8; got \"F16\""},
+      {file_of(entry("7", "[1]", "[0,2]"), 2), "tensor 'w': dtype must be F32, F64, I64, I32, BOOL or U8; got 7"},
       {file_of(entry("\"F32\"", "2", "[0,8]"), 8), "tensor 'w': its shape must be a list"},
       {file_of(entry("\"F32\"", "[-2]", "[0,8]"), 8), "tensor 'w': sizes must be whole numbers >= 0"},
       {file_of(entry("\"F32\"", "[2.0]", "[0,8]"), 8), "tensor 'w': sizes must be whole numbers >= 0"},
@@ -111,7 +122,7 @@ TEST_CASE("safetensors: a file that contradicts itself is an IoError that says h
       {file_of(entry("\"F32\"", "[2]", "[0]"), 8), "tensor 'w': data_offsets must be two whole numbers >= 0"},
       {file_of(entry("\"F32\"", "[2]", "[8,0]"), 8), "tensor 'w': its bytes 8 to 0 are not among the 8 of the file"},
       {file_of(entry("\"F32\"", "[2]", "[0,8]"), 7), "tensor 'w': its bytes 0 to 8 are not among the 7 of the file"},
-      {file_of(entry("\"F32\"", "[2]", "[0,4]"), 4), "tensor 'w': f32 [2] has 8 bytes; its offsets say 4"},
+      {file_of(entry("\"F32\"", "[2]", "[0,4]"), 4), "tensor 'w': F32 [2] has 8 bytes; its offsets say 4"},
       {file_of(entry("\"F32\"", "[2]", "[0,8]"), 9), "its tensors have 8 bytes, and 9 follow the header"},
       {file_of(entry("\"F32\"", "[1]", "[4,8]"), 8),
        "tensor 'w': it begins at byte 4, where 0 was expected: tensors must neither overlap nor leave gaps"},

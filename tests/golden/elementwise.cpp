@@ -1,0 +1,88 @@
+// Functions of one number, arithmetic with broadcasting, comparisons, choices.
+#include <cmath>
+
+#include "ops/activation.h"
+#include "ops/compare.h"
+#include "ops/softmax.h"
+#include "ops/unary.h"
+#include "ops/where.h"
+#include "tests/golden/adapters.h"
+
+namespace moegrad::golden {
+namespace {
+
+Ops functions() {
+  return {{"abs", of_one(abs)},
+          {"ceil", of_one(ceil)},
+          {"cos", of_one(cos)},
+          {"erf", of_one(erf)},
+          {"exp", of_one(exp)},
+          {"expm1", of_one(expm1)},
+          {"floor", of_one(floor)},
+          {"gelu_erf", of_one(gelu)},
+          {"gelu_tanh", of_one(gelu_tanh)},
+          {"log", of_one(log)},
+          {"log1p", of_one(log1p)},
+          {"neg", of_one(neg)},
+          {"reciprocal", of_one(reciprocal)},
+          {"relu", of_one(relu)},
+          {"round", of_one(round)},
+          {"rsqrt", of_one(rsqrt)},
+          {"sigmoid", of_one(sigmoid)},
+          {"sign", of_one(sign)},
+          {"silu", of_one(silu)},
+          {"sin", of_one(sin)},
+          {"softplus",
+           [](Inputs& x, Arguments& a) { return softplus(x[0], a.number("beta", 1), a.number("threshold", 20)); }},
+          {"sqrt", of_one(sqrt)},
+          {"square", of_one(square)},
+          {"tanh", of_one(tanh)}};
+}
+
+Ops arithmetic() {
+  return {{"add", of_two(add)},
+          {"add_scalar", [](Inputs& x, Arguments& a) { return x[0] + a.number("value"); }},
+          {"div", of_two(div)},
+          {"div_scalar", [](Inputs& x, Arguments& a) { return x[0] / a.number("value"); }},
+          {"maximum", of_two(maximum)},
+          {"minimum", of_two(minimum)},
+          {"mul", of_two(mul)},
+          {"mul_scalar", [](Inputs& x, Arguments& a) { return x[0] * a.number("value"); }},
+          {"pow", of_two(pow)},
+          {"pow_scalar", [](Inputs& x, Arguments& a) { return pow(x[0], a.number("exponent")); }},
+          {"rdiv_scalar", [](Inputs& x, Arguments& a) { return a.number("value") / x[0]; }},
+          {"rsub_scalar", [](Inputs& x, Arguments& a) { return a.number("value") - x[0]; }},
+          {"sub", of_two(sub)},
+          {"sub_scalar", [](Inputs& x, Arguments& a) { return x[0] - a.number("value"); }}};
+}
+
+Ops choices() {
+  return {
+      {"clamp",
+       [](Inputs& x, Arguments& a) { return clamp(x[0], a.number("min", -INFINITY), a.number("max", INFINITY)); }},
+      {"eq", of_two(eq)},
+      {"ge", of_two(ge)},
+      {"gt", of_two(gt)},
+      {"le", of_two(le)},
+      {"logical_and", of_two(logical_and)},
+      {"logical_not", of_one(logical_not)},
+      {"logical_or", of_two(logical_or)},
+      {"logical_xor", of_two(logical_xor)},
+      {"lt", of_two(lt)},
+      {"masked_fill", [](Inputs& x, Arguments& a) { return masked_fill(x[0], x[1], a.number("value")); }},
+      {"masked_fill_softmax",
+       [](Inputs& x, Arguments& a) { return softmax(masked_fill(x[0], x[1], a.number("value")), a.axis("dim", -1)); }},
+      {"ne", of_two(ne)},
+      {"where", [](Inputs& x, Arguments&) { return where(x[0], x[1], x[2]); }}};
+}
+
+}  // namespace
+
+Ops elementwise_ops() {
+  Ops all = functions();
+  all.merge(arithmetic());
+  all.merge(choices());
+  return all;
+}
+
+}  // namespace moegrad::golden

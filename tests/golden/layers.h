@@ -1,0 +1,40 @@
+// From the classes in the files to moegrad's layers.
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "nn/module.h"
+#include "tests/golden/adapters.h"
+
+namespace moegrad::golden {
+
+/// What an adapter is given: all that a layer file says about its layer.
+struct LayerFile {
+  std::map<std::string, Tensor> inputs;  ///< "x", "mask", "noise", ..; leaves where the file has their gradient
+  StateDict parameters;                  ///< and buffers, under their full names
+  Arguments config;                      ///< every argument must be read
+  bool training;
+  std::string variant;  ///< "as-is", "fixed", ..
+  DType dtype;
+};
+
+/// What an adapter gives: the layer with the file's parameters, and its outputs "y", "aux_loss", ...
+struct LayerRun {
+  std::unique_ptr<Module> layer;
+  std::map<std::string, Tensor> outputs;
+};
+using LayerAdapter = std::function<LayerRun(LayerFile& file)>;
+using Layers = std::map<std::string, LayerAdapter>;  ///< by class_of
+Layers layers();
+
+/// The class whose numbers a layer file holds: "soft-moe-pytorch SoftMoE" of the source "soft-moe-pytorch SoftMoE @
+/// ..".
+std::string class_of(const Bundle& bundle);
+
+/// Compares outputs, and the gradients of L = sum over every cotangent.<k> of sum(out.<k> * cotangent.<k>).
+/// Throws CaseError: the class is unknown.
+void run_layer(Bundle& bundle, const Layers& layers, Comparison& comparison);
+
+}  // namespace moegrad::golden

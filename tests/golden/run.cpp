@@ -1,0 +1,189 @@
+#include "tests/golden/run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ostream>
+
+#include "core/atomic_file.h"
+#include "core/errors.h"
+#include "tests/golden/deviations.h"
+#include "tests/golden/layers.h"
+
+namespace moegrad::golden {
+namespace {
+
+namespace fs = std::filesystem;
+
+// ---- one case
+
+void run_case(Bundle& bundle, const Case& c, Comparison& comparison) {
+  static const Ops ops = all_ops(), patterns = pattern_ops();
+  if (bundle.has(c.name + ".lr")) return run_schedule(bundle, c, comparison);
+  if (!bundle.names(c.name + ".params.").empty()) return run_optimizer(bundle, c, comparison);
+  if (c.op.starts_with("clip_")) return run_clipping(bundle, c, comparison);
+  run_call(bundle, c, c.args.contains("pattern") ? patterns : ops, comparison);
+}
+
+// Runs `body`, and judges what it compared. `subject` and `config` are what the table of deviations knows a case by.
+template <class Body>
+Result judge(Result result, double tolerance, const std::string& subject, const Json& config, Body body) {
+  Comparison comparison(tolerance);
+  bool ran = true;
+  try {
+    body(comparison);
+    if (comparison.passed() && comparison.tensors() == 0) comparison.fail("nothing was compared");
+  } catch (const std::exception& e) {
+    ran = false;
+    comparison.fail(e.what());
+  }
+  result.worst = comparison.worst();
+  result.tensors = comparison.tensors();
+  result.reason = comparison.reason();
+  result.status = comparison.passed() ? Status::passed : Status::failed;
+  const char* expected = deviation_of(subject, config);
+  if (!expected || !ran) return result;
+  result.status = comparison.passed() ? Status::failed : Status::deviating;
+  result.reason = comparison.passed() ? fmt::format("it should deviate, and does not: {}", expected) : expected;
+  return result;
+}
+
+// ---- one file
+
+bool wanted(const std::string& path, const std::string& filter) {
+  return path.starts_with(filter) || filter.empty() || path.find(filter) != std::string::npos;
+}
+
+// An op whose tensors are shared by the other cases and that computes nothing itself.
+bool is_data(const Case& c) { return c.op == "data"; }
+
+std::vector<Result> run_bundle(Bundle& bundle, const std::string& filter) {
+  std::vector<Result> results;
+  for (const Case& c : cases_of(bundle)) {
+    if (is_data(c) || !wanted(bundle.name() + "/" + c.name, filter)) continue;
+    results.push_back(
+        judge({bundle.name(), c.name, c.op}, bundle.tolerance(), c.op, c.args, [&](Comparison& comparison) {
+          run_case(bundle, c, comparison);
+          const auto left = bundle.untaken(c.name + ".");
+          if (!left.empty()) throw CaseError(fmt::format("nothing was compared with '{}'", left.front()));
+        }));
+  }
+  const Ops patterns = pattern_ops();
+  int number = 0;
+  for (const Json& call : bundle.json("refused", Json::array())) {
+    const std::string name = fmt::format("refused_{:02}", ++number);
+    if (!wanted(bundle.name() + "/" + name, filter)) continue;
+    Result r{bundle.name(), name, call.value("op", "")};
+    try {
+      run_refused(call, patterns);
+      r.status = Status::passed;
+    } catch (const std::exception& e) {
+      r.reason = e.what();
+    }
+    results.push_back(r);
+  }
+  return results;
+}
+
+std::vector<Result> run_layer_file(Bundle& bundle, const std::string& filter) {
+  if (!wanted(bundle.name(), filter)) return {};
+  const std::string subject = class_of(bundle);
+  return {judge({bundle.name(), bundle.name(), subject}, bundle.tolerance(), subject,
+                bundle.json("config", Json::object()), [&](Comparison& comparison) {
+                  run_layer(bundle, layers(), comparison);
+                  const auto left = bundle.untaken("");
+                  if (!left.empty()) throw CaseError(fmt::format("nothing was compared with '{}'", left.front()));
+                })};
+}
+
+}  // namespace
+
+std::vector<Result> run_file(const std::string& path, const std::string& filter) {
+  Result broken{fs::path(path).stem().string(), "", "", Status::failed, 0, 0, ""};
+  try {
+    Bundle bundle(path);
+    return bundle.text("cases").empty() ? run_layer_file(bundle, filter) : run_bundle(bundle, filter);
+  } catch (const std::exception& e) {
+    broken.reason = e.what();
+    return {broken};
+  }
+}
+
+// ---- a folder
+
+namespace {
+
+// Every .safetensors file of the folder, by name. Throws IoError: there is none.
+std::vector<fs::path> files_of(const std::string& folder) {
+  std::error_code error;
+  std::vector<fs::path> files;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
+    if (at->path().extension() == ".safetensors") files.push_back(at->path());
+  if (error) throw IoError(fmt::format("{}: the folder cannot be read: {}", folder, error.message()));
+  if (files.empty()) throw IoError(fmt::format("{}: there is no .safetensors file in it", folder));
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+// The files that a filter names by the beginning of their names; all where it names none.
+std::vector<fs::path> chosen(std::vector<fs::path> files, const std::string& filter) {
+  std::vector<fs::path> named;
+  for (const fs::path& f : files) {
+    const std::string stem = f.stem().string();
+    if (stem.starts_with(filter) || filter.starts_with(stem + "/")) named.push_back(f);
+  }
+  return named.empty() ? files : named;
+}
+
+const char* word(Status s) { return s == Status::passed ? "PASS" : s == Status::failed ? "FAIL" : "DEVIATES"; }
+
+std::string line_of(const Result& r) {
+  const std::string place = r.name.empty() || r.name == r.file ? r.file : r.file + "/" + r.name;
+  return fmt::format("{:<8} {:<44} {:<24} e = {:.1e}{}{}", word(r.status), place, r.op, r.worst,
+                     r.reason.empty() ? "" : "  ", r.reason);
+}
+
+struct Totals {
+  int passed = 0, failed = 0, deviating = 0;
+};
+
+void write_report(const Options& options, const std::vector<Result>& results, const Totals& totals) {
+  Json cases = Json::array();
+  for (const Result& r : results)
+    cases.push_back({{"file", r.file},
+                     {"case", r.name},
+                     {"op", r.op},
+                     {"status", word(r.status)},
+                     {"e", r.worst},
+                     {"tensors", r.tensors},
+                     {"reason", r.reason}});
+  const Json report = {{"filter", options.filter},
+                       {"passed", totals.passed},
+                       {"failed", totals.failed},
+                       {"deviating", totals.deviating},
+                       {"cases", cases}};
+  const std::string text = report.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  AtomicFile file(options.report);
+  file.write(text.data(), text.size());
+  file.commit();
+}
+
+}  // namespace
+
+int run_folder(const Options& options, std::ostream& out) {
+  std::vector<Result> results;
+  for (const fs::path& f : chosen(files_of(options.folder), options.filter))
+    for (Result& r : run_file(f.string(), options.filter)) {
+      out << line_of(r) << "\n";
+      results.push_back(std::move(r));
+    }
+  Totals totals;
+  for (const Result& r : results)
+    ++(r.status == Status::passed ? totals.passed : r.status == Status::failed ? totals.failed : totals.deviating);
+  if (results.empty()) out << fmt::format("no case matches '{}'\n", options.filter);
+  out << fmt::format("{} passed, {} failed, {} deviating\n", totals.passed, totals.failed, totals.deviating);
+  if (!options.report.empty()) write_report(options, results, totals);
+  return results.empty() || totals.failed > 0 ? 1 : 0;
+}
+
+}  // namespace moegrad::golden
