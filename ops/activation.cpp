@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <limits>
 #include <numbers>
+#include <utility>
 
 #include "core/autograd.h"
 #include "ops/arithmetic.h"
@@ -10,6 +12,7 @@
 #include "ops/compare.h"
 #include "ops/loops.h"
 #include "ops/unary.h"
+#include "ops/where.h"
 
 namespace moegrad {
 namespace {
@@ -36,13 +39,17 @@ void check_float(const char* name, const Tensor& x) {
 }
 
 // One pass forward, one pass backward; `twin` is the same function in public ops.
-template <class Op> Tensor activate(const char* name, Op op, const Tensor& x, Tensor (*twin)(const Tensor&)) {
+template <class Op, class Twin, class Attributes = detail::NoAttributes>
+Tensor activate(const char* name, Op op, const Tensor& x, Twin twin, Attributes attributes = {}) {
   check_float(name, x);
   return fused(
       name, apply(name, op, x), {x}, saves(kNone),
       [name, op](const GradArgs& g) -> Grads { return {apply(name, formula::SlopeTimes<Op>{op}, g.in(0), g.dy)}; },
-      [twin](std::span<const Tensor> in) { return twin(in[0]); });
+      [twin](std::span<const Tensor> in) { return twin(in[0]); }, std::move(attributes));
 }
+
+// log(1 + e^x) however large x is
+Tensor exact_softplus(const Tensor& x) { return softplus(x, 1, std::numeric_limits<double>::infinity()); }
 
 }  // namespace
 
@@ -85,6 +92,35 @@ Tensor softplus(const Tensor& x, double beta, double threshold) {
         return {g.dy * (sigmoid(scaled) * logical_not(linear) + cast(linear, t.dtype()))};
       },
       [op] { return fmt::format("beta = {}, threshold = {}", op.beta, op.threshold); });
+}
+
+Tensor log_sigmoid(const Tensor& x) {
+  return activate("log_sigmoid", formula::LogSigmoid{}, x, [](const Tensor& t) { return neg(exact_softplus(neg(t))); });
+}
+
+Tensor softsign(const Tensor& x) {
+  return activate("softsign", formula::Softsign{}, x, [](const Tensor& t) { return t / (abs(t) + 1.0); });
+}
+
+Tensor mish(const Tensor& x) {
+  return activate("mish", formula::Mish{}, x, [](const Tensor& t) { return t * tanh(exact_softplus(t)); });
+}
+
+Tensor elu(const Tensor& x, double alpha) {
+  return activate(
+      "elu", formula::Elu{alpha}, x,
+      [alpha](const Tensor& t) {
+        const Tensor above = gt(t, scalar_like(0, t));
+        return where(above, t, expm1(masked_fill(t, above, 0)) * alpha);
+      },
+      [alpha] { return fmt::format("alpha = {}", alpha); });
+}
+
+Tensor leaky_relu(const Tensor& x, double slope) {
+  return activate(
+      "leaky_relu", formula::LeakyRelu{slope}, x,
+      [slope](const Tensor& t) { return where(gt(t, scalar_like(0, t)), t, t * slope); },
+      [slope] { return fmt::format("slope = {}", slope); });
 }
 
 // ---- gated pairs

@@ -29,6 +29,29 @@ Tensor silu(const Tensor& x);
 ///   Errors    Error: beta is not > 0
 Tensor softplus(const Tensor& x, double beta = 1, double threshold = 20);
 
+/// y = log(1 / (1 + e^-x)) = -log(1 + e^-x), with all its digits where it is tiny and where e^-x overflows.
+///   Gradient  dx = dy / (1 + e^x); any order
+Tensor log_sigmoid(const Tensor& x);
+
+/// y = x / (1 + |x|).
+///   Gradient  dx = dy / (1 + |x|)^2; the second derivative is 0 at 0, where it jumps from 2 to -2; any order
+Tensor softsign(const Tensor& x);
+
+/// y = x tanh(log(1 + e^x)).
+///   Gradient  dx = dy (t + x (1 - t^2) / (1 + e^-x)) with t = tanh(log(1 + e^x)); any order
+///   Source    Mish: a self regularized non-monotonic activation function (2019), arXiv:1908.08681, equation 1
+Tensor mish(const Tensor& x);
+
+/// y = x where x > 0, else alpha (e^x - 1).
+///   Gradient  dx = dy where x > 0, else dy alpha e^x (also at 0); any order
+///   Source    Fast and accurate deep network learning by exponential linear units (2015), arXiv:1511.07289, equation
+///   15
+Tensor elu(const Tensor& x, double alpha = 1);
+
+/// y = x where x > 0, else slope x.
+///   Gradient  dx = dy where x > 0, else slope dy (also at 0); any order
+Tensor leaky_relu(const Tensor& x, double slope = 0.01);
+
 /// y = silu(gate) up.
 ///   Shapes    gate, up [..] alike -> y, same shape; slices of one tensor are read as they lie
 ///   Gradient  dgate = dy up silu'(gate), dup = dy silu(gate), in one pass; any order
@@ -96,6 +119,42 @@ struct Softplus {
     const F scaled = static_cast<F>(beta) * x;
     return scaled > static_cast<F>(threshold) ? F(1) : math::sigmoid(scaled);
   }
+};
+struct LogSigmoid {
+  template <class F> MOEGRAD_HD F operator()(F x) const { return -math::softplus(-x); }
+  template <class F> MOEGRAD_HD F slope(F x) const { return math::sigmoid(-x); }
+};
+struct Softsign {
+  template <class F> MOEGRAD_HD F operator()(F x) const { return x / (1 + math::abs(x)); }
+  template <class F> MOEGRAD_HD F slope(F x) const {
+    const F d = 1 + math::abs(x);
+    return 1 / d / d;
+  }
+};
+// With e = e^-|x|, tanh(log(1 + e^x)) is (e^2 + 2 e) / (e^2 + 2 e + 2) for x < 0 and (1 + 2 e) / (1 + 2 e + 2 e^2)
+// above: nothing overflows and nothing cancels.
+struct Mish {
+  template <class F> MOEGRAD_HD F operator()(F x) const { return x * tanh_softplus(x); }
+  template <class F> MOEGRAD_HD F slope(F x) const {
+    const F c = x < F(-800) ? F(-800) : x > F(800) ? F(800) : x;  // no infinity times 0
+    const F t = tanh_softplus(x);
+    return t + c * ((1 - t * t) * math::sigmoid(x));
+  }
+  template <class F> MOEGRAD_HD static F tanh_softplus(F x) {
+    const F e = math::exp(-math::abs(x));
+    const F below = e * (e + 2), above = 1 + 2 * e;
+    return x < 0 ? below / (below + 2) : above / (above + 2 * e * e);
+  }
+};
+struct Elu {
+  double alpha;
+  template <class F> MOEGRAD_HD F operator()(F x) const { return x > 0 ? x : static_cast<F>(alpha) * math::expm1(x); }
+  template <class F> MOEGRAD_HD F slope(F x) const { return x > 0 ? F(1) : static_cast<F>(alpha) * math::exp(x); }
+};
+struct LeakyRelu {
+  double below;
+  template <class F> MOEGRAD_HD F operator()(F x) const { return x > 0 ? x : static_cast<F>(below) * x; }
+  template <class F> MOEGRAD_HD F slope(F x) const { return x > 0 ? F(1) : static_cast<F>(below); }
 };
 template <class Op> struct SlopeTimes {
   Op op;

@@ -106,7 +106,10 @@ Tensor pow(const Tensor& a_any, const Tensor& b_any) {
                     const Tensor constant = logical_and(at_zero, eq(p, scalar_like(0, p)));  // a^0 at 0: 0 * 0^0 = 0
                     da = g.dy * p * pow(x, p - 1.0 + constant);
                   }
-                  if (g.needs(1)) db = g.dy * g.y() * log(x + at_zero);  // log(0 + 1) = 0
+                  if (g.needs(1)) {  // log(0 + 1) = 0
+                    const Tensor vanishing = logical_and(at_zero, ge(p, scalar_like(0, p)));
+                    db = g.dy * g.y() * log(x + vanishing);
+                  }
                   return {da, db};
                 });
 }

@@ -23,7 +23,7 @@ Tensor mul(const Tensor& a, const Tensor& b);
 Tensor div(const Tensor& a, const Tensor& b);
 
 /// y = a^b for a >= 0, or an integer b.  Dtypes f32, f64.
-///   Gradient  da = dy b a^(b-1), and 0 where b = 0;  db = dy y log(a), and 0 where a = 0
+///   Gradient  da = dy b a^(b-1), and 0 where b = 0;  db = dy y log(a), and 0 where a = 0 and b >= 0
 Tensor pow(const Tensor& a, const Tensor& b);
 
 /// The larger / smaller of a and b; NaN if one is NaN.  Dtypes f32, f64, i32, i64.

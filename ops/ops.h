@@ -3,6 +3,7 @@
 #include "ops/activation.h"
 #include "ops/arithmetic.h"
 #include "ops/attention.h"
+#include "ops/binary.h"
 #include "ops/cast.h"
 #include "ops/compare.h"
 #include "ops/concat.h"

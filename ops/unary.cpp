@@ -98,6 +98,23 @@ Tensor sigmoid(const Tensor& x) {
   });
 }
 
+Tensor erfc(const Tensor& x) {
+  return record("erfc", apply_float<formula::Erfc>("erfc", x), {x}, saves(kX0), [](const GradArgs& g) -> Grads {
+    return {g.dy * exp(neg(square(g.in(0)))) * (-2 * std::numbers::inv_sqrtpi)};
+  });
+}
+Tensor normal_cdf(const Tensor& x) {
+  return record("normal_cdf", apply_float<formula::NormalCdf>("normal_cdf", x), {x}, saves(kX0),
+                [](const GradArgs& g) -> Grads {
+                  constexpr double density_at_0 = std::numbers::inv_sqrtpi / std::numbers::sqrt2;
+                  return {g.dy * exp(square(g.in(0)) * -0.5) * density_at_0};
+                });
+}
+Tensor entr(const Tensor& x) {
+  return record("entr", apply_float<formula::Entr>("entr", x), {x}, saves(kX0),
+                [](const GradArgs& g) -> Grads { return {g.dy * (-1.0 - log(g.in(0)))}; });
+}
+
 Tensor floor(const Tensor& x) { return apply_float<formula::Floor>("floor", x); }
 Tensor ceil(const Tensor& x) { return apply_float<formula::Ceil>("ceil", x); }
 Tensor round(const Tensor& x) { return apply_float<formula::Round>("round", x); }
@@ -109,6 +126,11 @@ Tensor pow(const Tensor& x, double c) {
       "pow", y, {x}, saves(kX0),
       [c](const GradArgs& g) -> Grads { return {c == 0 ? Tensor{} : g.dy * pow(g.in(0), c - 1) * c}; },
       [c] { return fmt::format("exponent = {}", c); });
+}
+
+Tensor pow(double c, const Tensor& x) {
+  if (!is_float(x.dtype())) throw_dtype("pow", "f32 or f64", x.dtype());
+  return pow(scalar_like(c, x), x);
 }
 
 Tensor clamp(const Tensor& x, double low, double high) {

@@ -32,6 +32,16 @@ Tensor tanh(const Tensor& x);
 Tensor erf(const Tensor& x);
 Tensor sigmoid(const Tensor& x);
 
+/// y = 1 - erf x, without its cancellation;  y = P(Z < x) = (1 + erf(x / sqrt 2)) / 2 for a standard normal Z, also
+/// where it is tiny.  Dtypes f32, f64.
+///   Gradient  -dy 2/sqrt(pi) e^(-x^2);  dy e^(-x^2 / 2) / sqrt(2 pi); any order
+Tensor erfc(const Tensor& x);
+Tensor normal_cdf(const Tensor& x);
+
+/// y = -x ln x for x > 0, 0 for x = 0, -infinity below: the terms of an entropy.  Dtypes f32, f64.
+///   Gradient  -dy (1 + ln x): infinite at 0, NaN below; any order
+Tensor entr(const Tensor& x);
+
 /// Largest integer <= x, smallest >= x, nearest (ties to even).  Dtypes f32, f64.  Gradient: 0 everywhere, so none.
 Tensor floor(const Tensor& x);
 Tensor ceil(const Tensor& x);
@@ -39,8 +49,11 @@ Tensor round(const Tensor& x);
 
 /// y = x^c for a fixed c.  Gradient: dy c x^(c-1); none where c = 0.
 Tensor pow(const Tensor& x, double c);
+/// y = c^x for a fixed c.  Dtypes f32, f64.  Gradient: dy y ln c (NaN for c < 0); 0 for c = 0 and x >= 0; any order.
+Tensor pow(double c, const Tensor& x);
 
-/// y = min(max(x, low), high); NaN stays NaN.  Gradient: dy where low <= x <= high, else 0.  Errors: Error, low > high.
+/// y = min(max(x, low), high); NaN stays NaN. An infinite bound leaves its side open.
+///   Gradient  dy where low <= x <= high (the bounds included), else 0; any order.   Errors: Error, low > high
 Tensor clamp(const Tensor& x, double low, double high);
 
 namespace formula {
@@ -84,6 +97,9 @@ MOEGRAD_FORMULA(Cos, std::cos(x))
 MOEGRAD_FORMULA(Tanh, math::tanh(x))
 MOEGRAD_FORMULA(Erf, math::erf(x))
 MOEGRAD_FORMULA(Sigmoid, math::sigmoid(x))
+MOEGRAD_FORMULA(Erfc, math::erfc(x))
+MOEGRAD_FORMULA(NormalCdf, math::normal_cdf(x))
+MOEGRAD_FORMULA(Entr, x > T(0) ? -x * math::log(x) : x == T(0) ? T(0) : x < T(0) ? -math::Format<T>::kInfinity : x)
 MOEGRAD_FORMULA(Floor, std::floor(x))
 MOEGRAD_FORMULA(Ceil, std::ceil(x))
 MOEGRAD_FORMULA(Round, std::nearbyint(x))

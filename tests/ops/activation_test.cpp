@@ -26,11 +26,17 @@ struct Row {
   Tensor (*op)(const Tensor&);
   double (*naive)(double);
 };
-const Row kRows[] = {{"relu", relu, relu_of},
-                     {"gelu", gelu, gelu_of},
-                     {"gelu_tanh", gelu_tanh, gelu_tanh_of},
-                     {"silu", silu, silu_of},
-                     {"softplus", [](const Tensor& x) { return softplus(x); }, softplus_of}};
+const Row kRows[] = {
+    {"relu", relu, relu_of},
+    {"gelu", gelu, gelu_of},
+    {"gelu_tanh", gelu_tanh, gelu_tanh_of},
+    {"silu", silu, silu_of},
+    {"softplus", [](const Tensor& x) { return softplus(x); }, softplus_of},
+    {"log_sigmoid", log_sigmoid, [](double x) { return -softplus_of(-x); }},
+    {"softsign", softsign, [](double x) { return x / (1 + std::abs(x)); }},
+    {"mish", mish, [](double x) { return x * std::tanh(softplus_of(x)); }},
+    {"elu", [](const Tensor& x) { return elu(x, 1.5); }, [](double x) { return x > 0 ? x : 1.5 * std::expm1(x); }},
+    {"leaky_relu", [](const Tensor& x) { return leaky_relu(x, 0.2); }, [](double x) { return x > 0 ? x : 0.2 * x; }}};
 
 struct GatedRow {
   const char* name;
@@ -89,7 +95,7 @@ TEST_CASE("activation: kinks, tails and values that are no numbers") {
     const double nan = std::nan("");
     CHECK_EQ(difference(relu(x), tensor({0, 0, 1, 0, 1e30, nan}, dtype)), 0);
     CHECK_EQ(difference(slope(relu), tensor({0, 0, 1, 0, 1, 1}, dtype)), 0);
-    for (auto* op : {gelu, gelu_tanh, silu}) {
+    for (auto* op : {gelu, gelu_tanh, silu, mish}) {
       CHECK_EQ(difference(slice(op(x), 0, {3}), tensor({0, 1e30, nan}, dtype)), 0);
       CHECK_EQ(difference(slice(slope(op), 0, {3}), tensor({0, 1, nan}, dtype)), 0);
     }
@@ -97,6 +103,27 @@ TEST_CASE("activation: kinks, tails and values that are no numbers") {
   // The tail keeps its digits: gelu(-10) is about -7.6e-23.
   CHECK_LE(std::abs(gelu(scalar(-10, DType::f64)).item() / gelu_of(-10) - 1), 1e-14);
   CHECK_EQ(relu(scalar(-infinity)).item(), 0);
+}
+
+TEST_CASE("activation: log_sigmoid and softsign far from 0; elu and leaky_relu take the lower branch at 0") {
+  Tensor x = tensor({-1000, -30, 30, 1000}, DType::f64);
+  x.requires_grad_();
+  const Tensor y = log_sigmoid(x);
+  CHECK(y.to_vector<double>()[0] == -1000);
+  CHECK(std::abs(y.to_vector<double>()[2] / -std::log1p(std::exp(-30.0)) - 1) < 1e-15);
+  for (const bool graph : {false, true}) {
+    const std::vector<double> g =
+        grad(y, {x}, ones({4}, DType::f64), {.create_graph = graph, .retain_graph = true})[0].to_vector<double>();
+    CHECK(g[0] == 1);
+    CHECK(std::abs(g[2] / std::exp(-30.0) - 1) < 1e-12);
+    CHECK(g[3] == 0);
+  }
+  CHECK_LE(difference(softsign(x), tensor({-1000 / 1001.0, -30 / 31.0, 30 / 31.0, 1000 / 1001.0}, DType::f64)), 1e-15);
+  Tensor zero = zeros({}, DType::f64);
+  zero.requires_grad_();
+  CHECK_EQ(grad(elu(zero, 3), {zero})[0].item(), 3);
+  CHECK_EQ(grad(leaky_relu(zero, 0.1), {zero})[0].item(), 0.1);
+  CHECK_EQ(grad(softsign(zero), {zero})[0].item(), 1);
 }
 
 TEST_CASE("activation: kernels agree with the graph of the gradient") {
@@ -112,6 +139,8 @@ TEST_CASE("activation: kernels agree with the graph of the gradient") {
 
 TEST_CASE("activation: errors name the op and the operands") {
   CHECK_THROWS_WITH_AS(gelu(zeros({2}, DType::i64)), "gelu: x must be f32 or f64; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(mish(zeros({2}, DType::i64)), "mish: x must be f32 or f64; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(elu(zeros({2}, DType::boolean)), "elu: x must be f32 or f64; got bool", DTypeError);
   CHECK_THROWS_WITH_AS(softplus(zeros({2}), 0), "softplus: beta must be > 0; got beta = 0", Error);
   CHECK_THROWS_WITH_AS(swiglu(zeros({2, 3}), zeros({3})),
                        "swiglu: gate and up must have one shape; got gate [2, 3] and up [3]", ShapeError);

@@ -13,6 +13,8 @@ using namespace moegrad::test;
 
 namespace {
 
+double entr_of(double x) { return x > 0 ? -x * std::log(x) : x == 0 ? 0 : x < 0 ? -INFINITY : x; }
+
 struct Row {
   const char* name;
   Tensor (*op)(const Tensor&);
@@ -36,6 +38,9 @@ const Row kRows[] = {
     {"tanh", tanh, [](double x) { return std::tanh(x); }},
     {"erf", erf, [](double x) { return std::erf(x); }},
     {"sigmoid", sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }},
+    {"erfc", erfc, [](double x) { return std::erfc(x); }},
+    {"normal_cdf", normal_cdf, [](double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }},
+    {"entr", entr, entr_of, 0.2},
 };
 
 void check_row(const Row& row, const Input& input, int order, bool f32 = true) {
@@ -97,6 +102,26 @@ TEST_CASE("pow by a number: whole, fractional and negative exponents, and 0") {
   CHECK(grad(pow(x, 0), {x}, ones({2}, DType::f64))[0].to_vector<double>() == std::vector<double>{0, 0});
 }
 
+TEST_CASE("pow of a number: forward, gradient, second order, and base 0") {
+  for (double c : {2.0, 0.5, 1.0, 10.0})
+    check_op({.name = "pow",
+              .op = [&](Args x) { return pow(c, x[0]); },
+              .reference = naive_map([&](const std::vector<double>& v) { return std::pow(c, v[0]); }),
+              .inputs = {Input({3, 4}, -2, 2)}});
+  const Tensor x = tensor({0, 2, -1}, DType::f64).requires_grad_(), y = pow(0.0, x);
+  CHECK(y.to_vector<double>() == std::vector<double>{1, 0, INFINITY});
+  CHECK(grad(y, {x}, ones({3}, DType::f64))[0].to_vector<double>() == std::vector<double>{0, 0, -INFINITY});
+}
+
+TEST_CASE("entr: the gradient is infinite at 0 and NaN below; normal_cdf and erfc keep the digits of their tails") {
+  const Tensor x = tensor({0, -1}, DType::f64).requires_grad_();
+  const std::vector<double> g = grad(entr(x), {x}, ones({2}, DType::f64))[0].to_vector<double>();
+  CHECK(g[0] == INFINITY);
+  CHECK(std::isnan(g[1]));
+  CHECK(std::abs(erfc(scalar(10, DType::f64)).item() / std::erfc(10) - 1) < 1e-14);
+  CHECK(std::abs(normal_cdf(scalar(-10, DType::f64)).item() / (0.5 * std::erfc(10 / std::sqrt(2.0))) - 1) < 1e-13);
+}
+
 TEST_CASE("clamp: values, gradient inside and outside, NaN, the borders") {
   check_op({.name = "clamp",
             .op = [](Args x) { return clamp(x[0], -0.5, 0.75); },
@@ -114,5 +139,7 @@ TEST_CASE("functions of one number: error texts") {
   CHECK_THROWS_WITH_AS(clamp(zeros({2}), 1, 0), "clamp: low must be <= high; got low = 1 and high = 0", Error);
   CHECK_THROWS_WITH_AS(clamp(zeros({2}), std::nan(""), 0), "clamp: low must be <= high; got low = nan and high = 0",
                        Error);
+  CHECK_THROWS_WITH_AS(pow(2, zeros({2}, DType::i32)), "pow: x must be f32 or f64; got i32", DTypeError);
+  CHECK_THROWS_WITH_AS(entr(zeros({2}, DType::i64)), "entr: x must be f32 or f64; got i64", DTypeError);
   CHECK_THROWS_WITH_AS(pow(zeros({2}, DType::i32), 2), "pow: x must be f32 or f64; got i32", DTypeError);
 }
