@@ -1,0 +1,70 @@
+#include "ops/binary.h"
+
+#include "core/autograd.h"
+#include "ops/arithmetic.h"
+#include "ops/compare.h"
+#include "ops/loops.h"
+#include "ops/unary.h"
+#include "ops/where.h"
+
+namespace moegrad {
+namespace {
+
+void check(const char* op, const Tensor& a, const Tensor& b) {
+  check_same_device(op, a, b);
+  check_same_dtype(op, a, b);
+  if (!is_float(a.dtype())) throw_dtype(op, "f32 or f64", a.dtype());
+}
+void check(const char* op, const Tensor& a, const Tensor& b, const Tensor& c) {
+  check(op, a, b), check(op, a, c);
+  broadcast(op, broadcast(op, a.shape(), b.shape()), c.shape());
+}
+
+template <class Op> Tensor apply(const char* name, const Tensor& a, const Tensor& b) {
+  check(name, a, b);
+  const Tensor y = empty(broadcast(name, a.shape(), b.shape()), a.dtype(), a.device());
+  with_float(name, a.dtype(), [&]<class F>() {
+    MOEGRAD_LAUNCH(a.device(), map2, Op{}, a.data<F>(), b.data<F>(), y.data<F>(),
+                   nest_over<3>(y.shape(), {&a, &b, &y}));
+  });
+  return y;
+}
+
+}  // namespace
+
+Tensor atan2(const Tensor& y, const Tensor& x) {
+  return record("atan2", apply<formula::Atan2>("atan2", y, x), {y, x}, saves(kX0 | kX1),
+                [](const GradArgs& g) -> Grads {
+                  const Tensor p = g.in(0), q = g.in(1), r = square(p) + square(q);
+                  const Tensor d = g.dy / (r + eq(r, scalar_like(0, r)));  // the numerator at the origin is 0
+                  return {d * q, neg(d * p)};
+                });
+}
+
+Tensor logaddexp(const Tensor& a, const Tensor& b) {
+  return record("logaddexp", apply<formula::LogAddExp>("logaddexp", a, b), {a, b}, saves(kX0 | kX1),
+                [](const GradArgs& g) -> Grads {
+                  const Tensor p = g.in(0), q = g.in(1);
+                  const Tensor same_infinity = logical_and(eq(p, q), logical_not(isfinite(p)));
+                  const Tensor ahead = masked_fill(p - q, same_infinity, 0);
+                  return {g.dy * sigmoid(ahead), g.needs(1) ? g.dy * sigmoid(neg(ahead)) : Tensor{}};
+                });
+}
+
+// From the nearer end, so that rounding leaves the ends as they are.
+Tensor lerp(const Tensor& a, const Tensor& b, const Tensor& w) {
+  check("lerp", a, b, w);
+  const Tensor difference = b - a, near_a = lt(abs(w), scalar_like(0.5, w));
+  return where(near_a, a + w * difference, b - (1.0 - w) * difference);
+}
+Tensor lerp(const Tensor& a, const Tensor& b, double w) {
+  check("lerp", a, b);
+  return lerp(a, b, scalar_like(w, a));
+}
+
+Tensor addcmul(const Tensor& x, const Tensor& a, const Tensor& b, double value) {
+  check("addcmul", x, a, b);
+  return x + a * b * value;
+}
+
+}  // namespace moegrad
