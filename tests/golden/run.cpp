@@ -7,7 +7,6 @@
 
 #include "core/atomic_file.h"
 #include "core/errors.h"
-#include "tests/golden/deviations.h"
 #include "tests/golden/layers.h"
 
 namespace moegrad::golden {
@@ -26,27 +25,31 @@ void run_case(Bundle& bundle, const Case& c, Comparison& comparison) {
 }
 
 // Runs `body`, and judges what it compared. `subject` and `config` are what the table of deviations knows a case by.
-template <class Body>
-Result judge(Result result, double tolerance, const std::string& subject, const Json& config, Body body) {
-  Comparison comparison(tolerance);
-  bool ran = true;
-  try {
-    body(comparison);
-    if (comparison.passed() && comparison.tensors() == 0) comparison.fail("nothing was compared");
-  } catch (const std::exception& e) {
-    ran = false;
-    comparison.fail(e.what());
+struct Judge {
+  double tolerance;
+  std::span<const Deviation> deviations;
+
+  template <class Body> Result operator()(Result r, const std::string& subject, const Json& config, Body body) const {
+    Comparison comparison(tolerance);
+    bool ran = true;
+    try {
+      body(comparison);
+      if (comparison.passed() && comparison.tensors() == 0) comparison.fail("nothing was compared");
+    } catch (const std::exception& e) {
+      ran = false;
+      comparison.fail(e.what());
+    }
+    r.worst = comparison.worst();
+    r.tensors = comparison.tensors();
+    r.reason = comparison.reason();
+    r.status = comparison.passed() ? Status::passed : Status::failed;
+    const char* expected = deviation_of(deviations, subject, config);
+    if (!expected || !ran) return r;
+    r.status = comparison.passed() ? Status::failed : Status::deviating;
+    r.reason = comparison.passed() ? fmt::format("it should deviate, and does not: {}", expected) : expected;
+    return r;
   }
-  result.worst = comparison.worst();
-  result.tensors = comparison.tensors();
-  result.reason = comparison.reason();
-  result.status = comparison.passed() ? Status::passed : Status::failed;
-  const char* expected = deviation_of(subject, config);
-  if (!expected || !ran) return result;
-  result.status = comparison.passed() ? Status::failed : Status::deviating;
-  result.reason = comparison.passed() ? fmt::format("it should deviate, and does not: {}", expected) : expected;
-  return result;
-}
+};
 
 // ---- one file
 
@@ -57,22 +60,33 @@ bool wanted(const std::string& path, const std::string& filter) {
 // An op whose tensors are shared by the other cases and that computes nothing itself.
 bool is_data(const Case& c) { return c.op == "data"; }
 
-std::vector<Result> run_bundle(Bundle& bundle, const std::string& filter) {
+// A file that has been read is checked to its end: numbers that nothing was compared with are a failure.
+void check_all_taken(const Bundle& bundle, const std::string& prefix) {
+  const auto left = bundle.untaken(prefix);
+  if (!left.empty()) throw CaseError(fmt::format("nothing was compared with '{}'", left.front()));
+}
+
+std::vector<Result> run_cases(Bundle& bundle, const Options& options) {
+  const Judge judge{bundle.tolerance(), options.deviations};
   std::vector<Result> results;
   for (const Case& c : cases_of(bundle)) {
-    if (is_data(c) || !wanted(bundle.name() + "/" + c.name, filter)) continue;
-    results.push_back(
-        judge({bundle.name(), c.name, c.op}, bundle.tolerance(), c.op, c.args, [&](Comparison& comparison) {
-          run_case(bundle, c, comparison);
-          const auto left = bundle.untaken(c.name + ".");
-          if (!left.empty()) throw CaseError(fmt::format("nothing was compared with '{}'", left.front()));
-        }));
+    if (is_data(c) || !wanted(bundle.name() + "/" + c.name, options.filter)) continue;
+    results.push_back(judge({bundle.name(), c.name, c.op}, c.op, c.args, [&](Comparison& comparison) {
+      run_case(bundle, c, comparison);
+      if (comparison.passed()) check_all_taken(bundle, c.name + ".");
+    }));
   }
+  return results;
+}
+
+// Calls that must fail with an error.
+std::vector<Result> run_refusals(Bundle& bundle, const Options& options) {
+  std::vector<Result> results;
   const Ops patterns = pattern_ops();
   int number = 0;
   for (const Json& call : bundle.json("refused", Json::array())) {
     const std::string name = fmt::format("refused_{:02}", ++number);
-    if (!wanted(bundle.name() + "/" + name, filter)) continue;
+    if (!wanted(bundle.name() + "/" + name, options.filter)) continue;
     Result r{bundle.name(), name, call.value("op", "")};
     try {
       run_refused(call, patterns);
@@ -85,24 +99,27 @@ std::vector<Result> run_bundle(Bundle& bundle, const std::string& filter) {
   return results;
 }
 
-std::vector<Result> run_layer_file(Bundle& bundle, const std::string& filter) {
-  if (!wanted(bundle.name(), filter)) return {};
+std::vector<Result> run_layer_file(Bundle& bundle, const Options& options) {
+  if (!wanted(bundle.name(), options.filter)) return {};
+  const Judge judge{bundle.tolerance(), options.deviations};
   const std::string subject = class_of(bundle);
-  return {judge({bundle.name(), bundle.name(), subject}, bundle.tolerance(), subject,
-                bundle.json("config", Json::object()), [&](Comparison& comparison) {
+  return {judge({bundle.name(), bundle.name(), subject}, subject, bundle.json("config", Json::object()),
+                [&](Comparison& comparison) {
                   run_layer(bundle, layers(), comparison);
-                  const auto left = bundle.untaken("");
-                  if (!left.empty()) throw CaseError(fmt::format("nothing was compared with '{}'", left.front()));
+                  if (comparison.passed()) check_all_taken(bundle, "");
                 })};
 }
 
 }  // namespace
 
-std::vector<Result> run_file(const std::string& path, const std::string& filter) {
-  Result broken{fs::path(path).stem().string(), "", "", Status::failed, 0, 0, ""};
+std::vector<Result> run_file(const std::string& path, const Options& options) {
+  Result broken{fs::path(path).stem().string(), "", ""};
   try {
     Bundle bundle(path);
-    return bundle.text("cases").empty() ? run_layer_file(bundle, filter) : run_bundle(bundle, filter);
+    if (bundle.text("cases").empty()) return run_layer_file(bundle, options);
+    std::vector<Result> results = run_cases(bundle, options);
+    for (Result& r : run_refusals(bundle, options)) results.push_back(std::move(r));
+    return results;
   } catch (const std::exception& e) {
     broken.reason = e.what();
     return {broken};
@@ -173,7 +190,7 @@ void write_report(const Options& options, const std::vector<Result>& results, co
 int run_folder(const Options& options, std::ostream& out) {
   std::vector<Result> results;
   for (const fs::path& f : chosen(files_of(options.folder), options.filter))
-    for (Result& r : run_file(f.string(), options.filter)) {
+    for (Result& r : run_file(f.string(), options)) {
       out << line_of(r) << "\n";
       results.push_back(std::move(r));
     }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "tests/golden/adapters.h"
+#include "tests/golden/deviations.h"
 
 namespace moegrad::golden {
 
@@ -12,6 +13,7 @@ struct Options {
   std::string folder;
   std::string filter;  ///< cases whose FILE/CASE begins with it or, where none does, contains it
   std::string report;  ///< a JSON file to write; empty: none
+  std::span<const Deviation> deviations = known_deviations();
 };
 
 enum class Status { passed, failed, deviating };
@@ -25,7 +27,7 @@ struct Result {
 };
 
 /// All results of one file. Never throws: a file that cannot be read is one failed case.
-std::vector<Result> run_file(const std::string& path, const std::string& filter);
+std::vector<Result> run_file(const std::string& path, const Options& options);
 
 /// Runs a folder, prints one line per case and the totals, writes the report. Returns the exit status: 0 where cases
 /// ran and none failed, else 1.
