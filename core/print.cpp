@@ -156,4 +156,19 @@ std::string to_string(const Tensor& x) {
 
 std::ostream& operator<<(std::ostream& out, const Tensor& x) { return out << to_string(x); }
 
+namespace {
+bool is_printable(char c) { return c >= 32 && c < 127; }
+}  // namespace
+
+std::string printable(std::string_view text) {
+  std::string s(text);
+  std::replace_if(
+      s.begin(), s.end(), [](char c) { return !is_printable(c); }, '?');
+  return s;
+}
+
+std::string printable_character(char c) {
+  return is_printable(c) ? fmt::format("'{}'", c) : fmt::format("byte {}", static_cast<unsigned char>(c));
+}
+
 }  // namespace moegrad

@@ -2,6 +2,7 @@
 #pragma once
 #include <iosfwd>
 #include <string>
+#include <string_view>
 
 #include "core/tensor.h"
 
@@ -12,5 +13,10 @@ namespace moegrad {
 /// first and last 3 entries, and `...` stands for the rest. Synchronises.
 std::string to_string(const Tensor& x);
 std::ostream& operator<<(std::ostream& out, const Tensor& x);
+
+/// Text from a user, to be quoted in an error: bytes that are no printable ASCII become '?'.
+std::string printable(std::string_view text);
+/// One of its bytes: 'x', or byte 255.
+std::string printable_character(char c);
 
 }  // namespace moegrad
