@@ -24,6 +24,7 @@
 #include "ops/random.h"
 #include "ops/reduce.h"
 #include "ops/routes.h"
+#include "ops/scatter.h"
 #include "ops/slice.h"
 #include "ops/slots.h"
 #include "ops/softmax.h"

@@ -4,6 +4,7 @@
 
 #include "core/autograd.h"
 #include "core/parallel.h"
+#include "ops/arithmetic.h"
 #include "ops/cast.h"
 #include "ops/views.h"
 
@@ -78,7 +79,6 @@ void check_operand(const char* op, const Routes& r, const Tensor& x, const Label
     throw ShapeError(
         fmt::format("{}: axes must have the sizes of their rows and classes; got x {} for rows {} and classes {}", op,
                     to_string(x.shape()), to_string(r.rows()), to_string(r.classes())));
-  if (!is_float(x.dtype())) throw_dtype(op, "f32 or f64", x.dtype());
 }
 
 i64 stride_of(const Tensor& x, const Labels& labels, int label) {
@@ -135,11 +135,13 @@ Destination destination_of(const Routes& r, const Labels& y_labels) {
   return d;
 }
 
-template <class F>
+template <class T>
 void run_route_sum(const Routes& r, const Destination& to, const RouteLoop& loop, const Tensor& x, const Tensor& scale,
                    const Tensor& y) {
-  const F *px = x.data<F>(), *ps = scale ? scale.data<F>() : nullptr;
-  F* py = y.data<F>();
+  using F = std::conditional_t<std::is_same_v<T, bool>, unsigned char, T>;  // bool is copied as bytes, never added
+  const auto px = reinterpret_cast<const F*>(x.data<T>());
+  const auto ps = scale ? reinterpret_cast<const F*>(scale.data<T>()) : nullptr;
+  const auto py = reinterpret_cast<F*>(y.data<T>());
   if (to.gathers()) {
     MOEGRAD_LAUNCH(y.device(), route_gather, px, ps, py, loop);
   } else if (to.by_groups(r)) {
@@ -159,6 +161,7 @@ Tensor route_sum(const RoutesRef& routes, const Tensor& scale, const Tensor& x_a
                  const Labels& ly_any) {
   check_operand("route_sum", *routes, x_any, lx_any);
   if (scale) check_same_dtype("route_sum", scale, x_any);
+  if (scale && !is_float(scale.dtype())) throw_dtype("route_sum", "f32 or f64 where it is scaled", scale.dtype());
   const Operand x = operand_of(x_any, lx_any);
   const Axes order = kernel_order(ly_any);
   const Labels ly = pick(ly_any, order);
@@ -176,7 +179,9 @@ Tensor route_sum(const RoutesRef& routes, const Tensor& scale, const Tensor& x_a
   Tensor y = adds ? zeros(shape, x.x.dtype(), x.x.device()) : empty(shape, x.x.dtype(), x.x.device());
   const Tensor weights = scale ? dense(scale) : Tensor{};
   const RouteLoop loop = loop_of(*routes, x, y, ly, weights);
-  with_float("route_sum", y.dtype(), [&]<class F>() { run_route_sum<F>(*routes, to, loop, x.x, weights, y); });
+  if (y.dtype() == DType::boolean && !(to.gathers() && loop.outer == loop.axes))
+    throw_dtype("route_sum", "a number where rows are added up", y.dtype());
+  with_any(y.dtype(), [&]<class T>() { run_route_sum<T>(*routes, to, loop, x.x, weights, y); });
   const Labels lx = x.labels;
   if (scale)
     y = record("route_sum", y, {weights, x.x}, saves_crossed(weights, x.x),
@@ -265,14 +270,16 @@ i64 count(const RouteLoop& loop, int first, int last) {
 }
 i64 grain_for(i64 work_per_item) { return std::max<i64>((i64{1} << 14) / std::max<i64>(work_per_item, 1), 1); }
 
-// y = w x, or y += w x
+// y = w x, or y += w x; integers wrap around
 template <class F> void put(F* __restrict y, const F* __restrict x, i64 step, F w, i64 n, bool add) {
+  constexpr formula::Add plus;
+  constexpr formula::Mul times;
   if (step != 1) {
-    for (i64 i = 0; i < n; ++i) y[i] = add ? y[i] + w * x[i * step] : w * x[i * step];
+    for (i64 i = 0; i < n; ++i) y[i] = add ? plus(y[i], times(w, x[i * step])) : times(w, x[i * step]);
   } else if (add) {
-    for (i64 i = 0; i < n; ++i) y[i] += w * x[i];
+    for (i64 i = 0; i < n; ++i) y[i] = plus(y[i], times(w, x[i]));
   } else {
-    for (i64 i = 0; i < n; ++i) y[i] = w * x[i];
+    for (i64 i = 0; i < n; ++i) y[i] = times(w, x[i]);
   }
 }
 

@@ -49,7 +49,8 @@ inline constexpr int kFeature = 1000;
 /// y[ly] = sum over rows of scale[row] x[lx]: along each route, the part of x at its row and class is added to y at
 /// its.
 ///   Shapes    scale [rows..] or empty (all 1); x by its labels lx; y by ly.  Features must be the same in both
-///   Dtypes    f32, f64; scale as x
+///   Dtypes    f32, f64; scale as x. Without a scale also i32 and i64, whose sums wrap around, and bool where each row
+///             has a place of its own in y
 ///   Gradient  dx = route_sum(scale, dy: ly -> lx), dscale = route_dot(x, dy); any order
 ///   Cost      2 (routes x features) FLOPs; nothing of size rows x classes unless y has it; the same bits for any
 ///   number of threads
