@@ -19,24 +19,54 @@
 namespace moegrad {
 namespace {
 
-void check_shapes(const Tensor& logits, const Tensor& targets, const CrossEntropyOptions& options) {
-  check_same_device("cross_entropy", logits, targets);
-  if (!is_float(logits.dtype()))
-    throw DTypeError(fmt::format("cross_entropy: logits must be f32 or f64; got {}", describe(logits)));
+// Which loss, and what it calls its first operand.
+struct Caller {
+  const char *op, *input;
+};
+constexpr Caller kCrossEntropy{"cross_entropy", "logits"}, kNll{"nll_loss", "log_p"};
+
+void check_operands(const Caller& c, const Tensor& x, const Tensor& targets, const Tensor& weight) {
+  check_same_device(c.op, x, targets);
+  if (!is_float(x.dtype()))
+    throw DTypeError(fmt::format("{}: {} must be f32 or f64; got {}", c.op, c.input, describe(x)));
+  if (!weight) return;
+  check_same_device(c.op, x, weight);
+  check_same_dtype(c.op, x, weight);
+}
+
+// x with its classes on the last axis.
+Tensor classes_last(const Tensor& x, int axis) {
+  if (axis == x.rank() - 1) return x;
+  Axes order;
+  for (int i = 0; i < x.rank(); ++i)
+    if (i != axis) order.push_back(i);
+  order.push_back(axis);
+  return permute(x, order);
+}
+
+// The shape rule; returns x with its classes last.
+Tensor checked_input(const Caller& c, const Tensor& x_any, const Tensor& targets, const Tensor& weight, int axis) {
+  check_operands(c, x_any, targets, weight);
   if (targets.dtype() != DType::i64)
-    throw DTypeError(fmt::format("cross_entropy: targets must be i64; got {}", describe(targets)));
-  const bool fits = logits.rank() > 0 && logits.dim(-1) > 0 &&
-                    targets.shape() == Shape(logits.shape().begin(), logits.shape().end() - 1);
+    throw DTypeError(fmt::format("{}: targets must be i64; got {}", c.op, describe(targets)));
+  const Tensor x = x_any.rank() == 0 ? x_any : classes_last(x_any, check_axis(c.op, x_any.shape(), axis));
+  const bool fits = x.rank() > 0 && x.dim(-1) > 0 && targets.shape() == Shape(x.shape().begin(), x.shape().end() - 1);
   if (!fits)
-    throw ShapeError(
-        fmt::format("cross_entropy: logits must be [.., V] with V >= 1 and targets [..]; got logits {} and targets {}",
-                    to_string(logits.shape()), to_string(targets.shape())));
-  if (!(options.label_smoothing >= 0 && options.label_smoothing <= 1))
-    throw Error(fmt::format("cross_entropy: label_smoothing must be in [0, 1]; got {}", options.label_smoothing));
+    throw ShapeError(fmt::format("{}: {} must be [.., V] with V >= 1 and targets [..]; got {} {} and targets {}", c.op,
+                                 c.input, c.input, to_string(x.shape()), to_string(targets.shape())));
+  if (weight && weight.shape() != Shape{x.dim(-1)})
+    throw ShapeError(fmt::format("{}: weight must be [V]; got weight {} for {} {}", c.op, to_string(weight.shape()),
+                                 c.input, to_string(x.shape())));
+  return x;
+}
+
+void check_smoothing(double smoothing) {
+  if (!(smoothing >= 0 && smoothing <= 1))
+    throw Error(fmt::format("cross_entropy: label_smoothing must be in [0, 1]; got {}", smoothing));
 }
 
 // Where values can be read without a synchronisation. On other devices the kernel skips a row whose target is no class.
-void check_values(const Tensor& targets, i64 classes, i64 ignore_index) {
+void check_values(const char* op, const Tensor& targets, i64 classes, i64 ignore_index) {
   if (targets.device() != Device::cpu) return;
   const i64* t = targets.data<i64>();
   for (i64 i = 0; i < targets.size(); ++i) {
@@ -47,8 +77,8 @@ void check_values(const Tensor& targets, i64 classes, i64 ignore_index) {
       at[a] = rest % targets.shape()[a];
       rest /= targets.shape()[a];
     }
-    throw IndexError(fmt::format("cross_entropy: targets must be in [0, {}) or the ignored index {}; got {} at {}",
-                                 classes, ignore_index, t[i], to_string(at)));
+    throw IndexError(fmt::format("{}: targets must be in [0, {}) or the ignored index {}; got {} at {}", op, classes,
+                                 ignore_index, t[i], to_string(at)));
   }
 }
 
@@ -56,13 +86,19 @@ Tensor counted(const Tensor& targets, i64 ignore_index) {
   return ne(targets, scalar(static_cast<double>(ignore_index), DType::i64, targets.device()));
 }
 
-// The loss of each row in public ops. An ignored row takes no element: take_along has zeros for index -1.
+// Targets as indices into the classes: -1, which takes a zero, in ignored rows.
+Tensor class_index(const Tensor& targets, i64 ignore_index) {
+  const Tensor counts = counted(targets, ignore_index);
+  return targets * counts - cast(logical_not(counts), DType::i64);
+}
+Tensor at_class(const Tensor& x, const Tensor& index) { return squeeze(take_along(x, -1, unsqueeze(index, -1)), -1); }
+
+// The loss of each row in public ops.
 Tensor twin(const Tensor& logits, const Tensor& targets, const CrossEntropyRows& plan) {
-  const Tensor log_p = log_softmax(logits, -1), counts = counted(targets, plan.ignore_index);
-  const Tensor index = targets * counts - cast(logical_not(counts), DType::i64);
-  const Tensor own = squeeze(take_along(log_p, -1, unsqueeze(index, -1)), -1);
+  const Tensor log_p = log_softmax(logits, -1);
+  const Tensor own = at_class(log_p, class_index(targets, plan.ignore_index));
   if (plan.smoothing == 0) return neg(own);
-  return own * (plan.smoothing - 1) - mean(log_p, -1) * counts * plan.smoothing;
+  return own * (plan.smoothing - 1) - mean(log_p, -1) * counted(targets, plan.ignore_index) * plan.smoothing;
 }
 
 Grads gradients(const GradArgs& g, const CrossEntropyRows& plan) {
@@ -89,17 +125,70 @@ Tensor row_losses(const Tensor& x, const Tensor& targets, const CrossEntropyRows
 
 }  // namespace
 
-Tensor cross_entropy(const Tensor& logits, const Tensor& targets_any, CrossEntropyOptions options) {
-  check_shapes(logits, targets_any, options);
+namespace {
+
+// Losses of rows that count `amounts`, 0 where they are ignored. What a mean divides by stays on the device.
+Tensor reduce_rows(const char* op, const Tensor& losses, const Tensor& amounts, Reduction reduction) {
+  if (reduction != Reduction::mean) return reduce_loss(op, losses, reduction);
+  const Tensor amount = sum(cast(amounts, losses.dtype()));
+  return sum(losses) * reciprocal(amount + eq(amount, scalar_like(0, amount)));
+}
+
+// Losses from log-probabilities, with the weights of the classes.
+Tensor weighted_losses(const char* op, const Tensor& log_p, const Tensor& targets, const CrossEntropyOptions& options) {
+  const Tensor index = class_index(targets, options.ignore_index), weight = options.weight.detach();
+  const Tensor amounts = index_select(weight, 0, index);
+  Tensor losses = neg(at_class(log_p, index) * amounts);
+  if (const double s = options.label_smoothing; s > 0) {
+    const Tensor even = mean(log_p * weight, -1) * counted(targets, options.ignore_index);
+    losses = losses * (1 - s) - even * s;
+  }
+  return reduce_rows(op, losses, amounts, options.reduction);
+}
+
+// The loss where all classes have probabilities.
+Tensor soft_cross_entropy(const Tensor& logits_any, const Tensor& targets_any, const CrossEntropyOptions& options) {
+  check_operands(kCrossEntropy, logits_any, targets_any, options.weight);
+  check_same_dtype("cross_entropy", logits_any, targets_any);
+  if (logits_any.shape() != targets_any.shape() || logits_any.rank() == 0)
+    throw ShapeError(
+        fmt::format("cross_entropy: logits and probabilities must be [.., V]; got logits {} and targets {}",
+                    to_string(logits_any.shape()), to_string(targets_any.shape())));
+  const int axis = check_axis("cross_entropy", logits_any.shape(), options.axis);
+  const Tensor logits = classes_last(logits_any, axis), targets = classes_last(targets_any, axis);
+  const i64 classes = logits.dim(-1);
+  if (options.weight && options.weight.shape() != Shape{classes})
+    throw ShapeError(fmt::format("cross_entropy: weight must be [V]; got weight {} for logits {}",
+                                 to_string(options.weight.shape()), to_string(logits.shape())));
+  Tensor q = targets;
+  if (const double s = options.label_smoothing; s > 0) q = q * (1 - s) + s / static_cast<double>(classes);
+  if (options.weight) q = q * options.weight.detach();
+  const Tensor losses = neg(sum(q * log_softmax(logits, -1), -1));
+  const bool none = losses.size() == 0 && options.reduction == Reduction::mean;
+  return reduce_loss("cross_entropy", losses, none ? Reduction::sum : options.reduction);
+}
+
+}  // namespace
+
+Tensor cross_entropy(const Tensor& logits_any, const Tensor& targets_any, const CrossEntropyOptions& options) {
+  check_smoothing(options.label_smoothing);
+  if (is_float(targets_any.dtype())) return soft_cross_entropy(logits_any, targets_any, options);
+  const Tensor logits = checked_input(kCrossEntropy, logits_any, targets_any, options.weight, options.axis);
   const Tensor targets = contiguous(targets_any);
-  check_values(targets, logits.dim(-1), options.ignore_index);
+  check_values("cross_entropy", targets, logits.dim(-1), options.ignore_index);
+  if (options.weight) return weighted_losses("cross_entropy", log_softmax(logits, -1), targets, options);
   const CrossEntropyRows plan{targets.size(), logits.dim(-1), options.label_smoothing, options.ignore_index};
   const Tensor losses = row_losses(contiguous(logits), targets, plan);
-  if (options.reduction == Reduction::none) return losses;
-  const Tensor total = sum(losses);
-  if (options.reduction == Reduction::sum) return total;
-  const Tensor rows = cast(sum(counted(targets, options.ignore_index)), logits.dtype());
-  return total * reciprocal(maximum(rows, scalar_like(1, rows)));  // the number of rows stays on the device
+  return reduce_rows("cross_entropy", losses, counted(targets, options.ignore_index), options.reduction);
+}
+
+Tensor nll_loss(const Tensor& log_p_any, const Tensor& targets_any, const NllOptions& options) {
+  const Tensor log_p = checked_input(kNll, log_p_any, targets_any, options.weight, options.axis);
+  const Tensor targets = contiguous(targets_any);
+  check_values("nll_loss", targets, log_p.dim(-1), options.ignore_index);
+  const Tensor weight = options.weight ? options.weight : ones({log_p.dim(-1)}, log_p.dtype(), log_p.device());
+  return weighted_losses("nll_loss", log_p, targets,
+                         {.ignore_index = options.ignore_index, .reduction = options.reduction, .weight = weight});
 }
 
 // ---- CPU kernels

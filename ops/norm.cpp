@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <utility>
 #include <vector>
 
 #include "core/autograd.h"
@@ -11,6 +12,7 @@
 #include "ops/cast.h"
 #include "ops/reduce.h"
 #include "ops/unary.h"
+#include "ops/views.h"
 
 namespace moegrad {
 namespace {
@@ -77,6 +79,18 @@ Tensor normalise(const char* op, const Tensor& x_any, const Tensor& w_any, const
 
 Tensor layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, double eps) {
   return normalise("layer_norm", x, w, b, eps, true);
+}
+Tensor layer_norm(const Tensor& x, const Shape& sizes, const Tensor& w, const Tensor& b, double eps) {
+  const int first = x.rank() - sizes.rank();
+  if (first < 0 || sizes.empty() || Shape(x.shape().begin() + first, x.shape().end()) != sizes)
+    throw ShapeError(fmt::format("layer_norm: x must end in the sizes to normalise over; got sizes {} and x {}",
+                                 to_string(sizes), to_string(x.shape())));
+  for (const auto& [name, p] : {std::pair{"w", w}, {"b", b}})
+    if (p && p.shape() != sizes)
+      throw ShapeError(fmt::format("layer_norm: {} must have the sizes to normalise over; got {} {} and sizes {}", name,
+                                   name, to_string(p.shape()), to_string(sizes)));
+  const auto flat = [](const Tensor& p) { return p ? flatten(p) : p; };
+  return reshape(layer_norm(flatten(x, first, -1), flat(w), flat(b), eps), x.shape());
 }
 Tensor rms_norm(const Tensor& x, const Tensor& w, double eps) { return normalise("rms_norm", x, w, {}, eps, false); }
 

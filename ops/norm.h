@@ -14,6 +14,11 @@ namespace moegrad {
 ///   Source    Layer normalization (2016), arXiv:1607.06450, equation 4
 Tensor layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, double eps = 1e-5);
 
+/// layer_norm over as many of the last axes as `sizes` has.
+///   Shapes    x [.., sizes..], w and b `sizes` or an empty handle -> y as x.   All else as above
+///   Errors    as above, and ShapeError: x does not end in `sizes`, or `sizes` names no axis
+Tensor layer_norm(const Tensor& x, const Shape& sizes, const Tensor& w, const Tensor& b, double eps = 1e-5);
+
 /// y = x / sqrt(mean(x^2) + eps) * w over the last axis.
 ///   Gradient  with z = x / sqrt(mean(x^2) + eps) and g = dy w:  dx = (g - z mean(g z)) / sqrt(mean(x^2) + eps);
 ///             dw = sum of dy z; any order.   All else as layer_norm

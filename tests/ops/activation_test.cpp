@@ -139,6 +139,9 @@ TEST_CASE("activation: kernels agree with the graph of the gradient") {
 
 TEST_CASE("activation: errors name the op and the operands") {
   CHECK_THROWS_WITH_AS(gelu(zeros({2}, DType::i64)), "gelu: x must be f32 or f64; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(log_sigmoid(zeros({2}, DType::i64)), "log_sigmoid: x must be f32 or f64; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(softsign(zeros({2}, DType::i64)), "softsign: x must be f32 or f64; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(leaky_relu(zeros({2}, DType::i32)), "leaky_relu: x must be f32 or f64; got i32", DTypeError);
   CHECK_THROWS_WITH_AS(mish(zeros({2}, DType::i64)), "mish: x must be f32 or f64; got i64", DTypeError);
   CHECK_THROWS_WITH_AS(elu(zeros({2}, DType::boolean)), "elu: x must be f32 or f64; got bool", DTypeError);
   CHECK_THROWS_WITH_AS(softplus(zeros({2}), 0), "softplus: beta must be > 0; got beta = 0", Error);

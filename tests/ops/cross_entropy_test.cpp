@@ -7,6 +7,8 @@
 
 #include "core/autograd.h"
 #include "core/parallel.h"
+#include "ops/cast.h"
+#include "ops/views.h"
 #include "tests/support/check_op.h"
 
 using namespace moegrad;
@@ -28,18 +30,36 @@ std::function<Tensor(Args)> naive(const CrossEntropyOptions& options) {
         own.push_back(v);
         return value_at(x, own);
       };
+      const auto weight = [&](i64 v) { return in.size() > 2 ? value_at(in[2], {v}) : 1; };
       double sum = 0, loss = 0;
       for (i64 v = 0; v < classes; ++v) sum += std::exp(logit(v));
       for (i64 v = 0; v < classes; ++v) {
         const double even = options.label_smoothing / static_cast<double>(classes);
-        loss -= (even + (v == target ? 1 - options.label_smoothing : 0)) * (logit(v) - std::log(sum));
+        loss -= weight(v) * (even + (v == target ? 1 - options.label_smoothing : 0)) * (logit(v) - std::log(sum));
       }
       set_value(losses, at, loss);
       total += loss;
-      ++rows;
+      rows += weight(target);
     });
     if (options.reduction == Reduction::none) return losses;
-    return scalar(options.reduction == Reduction::sum ? total : total / std::max(rows, 1.0), DType::f64);
+    return scalar(options.reduction == Reduction::sum ? total : total / (rows == 0 ? 1 : rows), DType::f64);
+  };
+}
+
+// Probabilities as targets: x [N, V], t [N, V], weights [V] if there are any.
+std::function<Tensor(Args)> naive_soft(double smoothing) {
+  return [smoothing](Args in) {
+    const i64 rows = in[0].dim(0), classes = in[0].dim(1);
+    double total = 0;
+    for (i64 n = 0; n < rows; ++n) {
+      double sum = 0;
+      for (i64 v = 0; v < classes; ++v) sum += std::exp(value_at(in[0], {n, v}));
+      for (i64 v = 0; v < classes; ++v) {
+        const double q = (1 - smoothing) * value_at(in[1], {n, v}) + smoothing / static_cast<double>(classes);
+        total -= q * (in.size() > 2 ? value_at(in[2], {v}) : 1) * (value_at(in[0], {n, v}) - std::log(sum));
+      }
+    }
+    return scalar(total / static_cast<double>(std::max<i64>(rows, 1)), DType::f64);
   };
 }
 
@@ -68,6 +88,82 @@ TEST_CASE("cross_entropy: forward, gradient, second order") {
                   .reference = naive(options),
                   .inputs = {{c.logits, -3, 3}, Input::fixed(c.targets)}});
       }
+}
+
+TEST_CASE("cross_entropy: weights of the classes, with smoothing and ignored rows") {
+  for (const Tensor& targets : {ints({1, -100, 3}, {3}), ints({-100, -100, -100}, {3})})
+    for (const Reduction reduction : {Reduction::mean, Reduction::sum, Reduction::none})
+      for (const double smoothing : {0.0, 0.2}) {
+        const CrossEntropyOptions options{.label_smoothing = smoothing, .reduction = reduction};
+        check_op({.name = "cross_entropy",
+                  .op =
+                      [&](Args x) {
+                        CrossEntropyOptions own = options;
+                        own.weight = x[2];
+                        return cross_entropy(x[0], x[1], own);
+                      },
+                  .reference = naive(options),
+                  .inputs = {Input({3, 4}, -3, 3), Input::fixed(targets),
+                             Input::fixed(tensor({0.5, 2, 0, 1.5}, DType::f64))}});
+      }
+}
+
+TEST_CASE("cross_entropy: probabilities as targets have a gradient, too") {
+  for (const double smoothing : {0.0, 0.3})
+    for (const Shape& shape : {Shape{3, 4}, Shape{2, 1}, Shape{0, 4}}) {
+      check_op({.name = "cross_entropy",
+                .op = [&](Args x) { return cross_entropy(x[0], x[1], {.label_smoothing = smoothing}); },
+                .reference = naive_soft(smoothing),
+                .inputs = {Input(shape, -3, 3), Input(shape, 0, 1)}});
+      const Shape classes{shape[1]};
+      check_op({.name = "cross_entropy",
+                .op = [&](Args x) { return cross_entropy(x[0], x[1], {.label_smoothing = smoothing, .weight = x[2]}); },
+                .reference = naive_soft(smoothing),
+                .inputs = {Input(shape, -3, 3), Input(shape, 0, 1), Input::fixed(random_tensor(classes, 3, 0.5, 2))}});
+    }
+}
+
+TEST_CASE("cross_entropy, nll_loss: classes on another axis") {
+  const Tensor x = random_tensor({2, 4, 3}, 1), last = contiguous(permute(x, {0, 2, 1}));
+  const Tensor targets = ints({0, 2, 3, 1, -100, 1}, {2, 3}), soft = random_tensor({2, 4, 3}, 2, 0, 1);
+  CHECK_EQ(difference(cross_entropy(x, targets, {.axis = 1}), cross_entropy(last, targets)), 0);
+  CHECK_EQ(difference(nll_loss(x, targets, {.axis = 1}), nll_loss(last, targets)), 0);
+  CHECK_LE(difference(cross_entropy(x, soft, {.axis = 1}), cross_entropy(last, permute(soft, {0, 2, 1}))), 1e-15);
+}
+
+TEST_CASE("nll_loss: forward, gradient, second order, weights, ignored rows") {
+  const auto naive_nll = [](const NllOptions& options) {
+    return [options](Args in) {  // log_p [N, V], targets [N], weight [V]
+      const i64 rows = in[0].dim(0);
+      Tensor losses = zeros({rows}, DType::f64);
+      double total = 0, amount = 0;
+      for (i64 n = 0; n < rows; ++n) {
+        const i64 t = static_cast<i64>(value_at(in[1], {n}));
+        if (t == options.ignore_index) continue;
+        const double w = in.size() > 2 ? value_at(in[2], {t}) : 1;
+        set_value(losses, {n}, -w * value_at(in[0], {n, t}));
+        total -= w * value_at(in[0], {n, t}), amount += w;
+      }
+      if (options.reduction == Reduction::none) return losses;
+      return scalar(options.reduction == Reduction::sum || amount == 0 ? total : total / amount, DType::f64);
+    };
+  };
+  for (const Reduction reduction : {Reduction::mean, Reduction::sum, Reduction::none})
+    for (const Tensor& targets : {ints({1, 3, 0}, {3}), ints({2, 0, 2}, {3}), ints({2, 2, 2}, {3}), ints({}, {0})}) {
+      const NllOptions options{.ignore_index = 2, .reduction = reduction};
+      const Input x({targets.dim(0), 4}, -3, 0);
+      check_op({.name = "nll_loss",
+                .op = [&](Args in) { return nll_loss(in[0], in[1], options); },
+                .reference = naive_nll(options),
+                .inputs = {x, Input::fixed(targets)}});
+      check_op({.name = "nll_loss",
+                .op =
+                    [&](Args in) {
+                      return nll_loss(in[0], in[1], {.ignore_index = 2, .reduction = reduction, .weight = in[2]});
+                    },
+                .reference = naive_nll(options),
+                .inputs = {x, Input::fixed(targets), Input::fixed(tensor({0.5, 2, 3, 1.5}, DType::f64))}});
+    }
 }
 
 TEST_CASE("cross_entropy: a class can be the ignored one") {
@@ -120,8 +216,22 @@ TEST_CASE("cross_entropy: errors name the rule and the operands") {
       cross_entropy(x, ints({0, 1}, {2})),
       "cross_entropy: logits must be [.., V] with V >= 1 and targets [..]; got logits [2, 3, 4] and targets [2]",
       ShapeError);
-  CHECK_THROWS_WITH_AS(cross_entropy(x, zeros({2, 3})), "cross_entropy: targets must be i64; got f32 [2, 3]",
-                       DTypeError);
+  CHECK_THROWS_WITH_AS(cross_entropy(x, zeros({2, 3}, DType::i32)),
+                       "cross_entropy: targets must be i64; got i32 [2, 3]", DTypeError);
+  CHECK_THROWS_WITH_AS(
+      cross_entropy(x, zeros({2, 3})),
+      "cross_entropy: logits and probabilities must be [.., V]; got logits [2, 3, 4] and targets [2, 3]", ShapeError);
+  CHECK_THROWS_WITH_AS(cross_entropy(x, zeros({2, 3, 4}, DType::f64)),
+                       "cross_entropy: operands must have one dtype; got f32 [2, 3, 4] and f64 [2, 3, 4]", DTypeError);
+  CHECK_THROWS_WITH_AS(cross_entropy(x, ints({0, 0, 0, 0, 0, 0}, {2, 3}), {.weight = zeros({3})}),
+                       "cross_entropy: weight must be [V]; got weight [3] for logits [2, 3, 4]", ShapeError);
+  CHECK_THROWS_WITH_AS(cross_entropy(x, x, {.weight = zeros({3})}),
+                       "cross_entropy: weight must be [V]; got weight [3] for logits [2, 3, 4]", ShapeError);
+  CHECK_THROWS_WITH_AS(nll_loss(zeros({2, 3}), ints({0, 3}, {2})),
+                       "nll_loss: targets must be in [0, 3) or the ignored index -100; got 3 at [1]", IndexError);
+  CHECK_THROWS_WITH_AS(nll_loss(zeros({2, 3}), ints({0}, {1})),
+                       "nll_loss: log_p must be [.., V] with V >= 1 and targets [..]; got log_p [2, 3] and targets [1]",
+                       ShapeError);
   CHECK_THROWS_WITH_AS(
       cross_entropy(zeros({2, 0}), ints({0, 0}, {2})),
       "cross_entropy: logits must be [.., V] with V >= 1 and targets [..]; got logits [2, 0] and targets "

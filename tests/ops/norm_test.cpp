@@ -6,6 +6,8 @@
 
 #include "core/autograd.h"
 #include "core/parallel.h"
+#include "ops/cast.h"
+#include "ops/views.h"
 #include "tests/support/check_op.h"
 
 using namespace moegrad;
@@ -61,6 +63,34 @@ TEST_CASE("norm: layer_norm forward, gradient, second order, with and without sc
               .inputs = {shape}});
   }
   check_op({.name = "layer_norm", .op = [](Args x) { return layer_norm(x[0], {}, x[1]); }, .inputs = {{3, 5}, {5}}});
+}
+
+TEST_CASE("norm: layer_norm over the last two axes is that of the two joined") {
+  for (const Shape& shape : {Shape{2, 3, 4}, Shape{3, 4}, Shape{0, 3, 4}}) {
+    const auto joined = [&](const Tensor& x) { return contiguous(flatten(x, x.rank() - 2, -1)); };
+    check_op({.name = "layer_norm",
+              .op =
+                  [](Args x) {
+                    return layer_norm(x[0], {3, 4}, x[1], x[2]);
+                  },
+              .reference =
+                  [&](Args x) {
+                    std::vector<Tensor> flat;
+                    for (const Tensor& t : x) flat.push_back(joined(t));
+                    return reshape(naive(true, 1e-5)(flat), shape);
+                  },
+              .inputs = {shape, {3, 4}, {3, 4}}});
+  }
+  const Tensor x = random_tensor({2, 3, 4}, 1);
+  CHECK_EQ(difference(layer_norm(x, {4}, {}, {}), layer_norm(x, {}, {})), 0);
+  CHECK_THROWS_WITH_AS(layer_norm(x, {2, 4}, {}, {}),
+                       "layer_norm: x must end in the sizes to normalise over; got sizes [2, 4] and x [2, 3, 4]",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(layer_norm(x, Shape{}, {}, {}),
+                       "layer_norm: x must end in the sizes to normalise over; got sizes [] and x [2, 3, 4]",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(layer_norm(x, {3, 4}, {}, zeros({4}, DType::f64)),
+                       "layer_norm: b must have the sizes to normalise over; got b [4] and sizes [3, 4]", ShapeError);
 }
 
 TEST_CASE("norm: rms_norm forward, gradient, second order, with and without scale") {

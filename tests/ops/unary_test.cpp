@@ -140,6 +140,8 @@ TEST_CASE("functions of one number: error texts") {
   CHECK_THROWS_WITH_AS(clamp(zeros({2}), std::nan(""), 0), "clamp: low must be <= high; got low = nan and high = 0",
                        Error);
   CHECK_THROWS_WITH_AS(pow(2, zeros({2}, DType::i32)), "pow: x must be f32 or f64; got i32", DTypeError);
+  CHECK_THROWS_WITH_AS(erfc(zeros({2}, DType::i64)), "erfc: x must be f32 or f64; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(normal_cdf(zeros({2}, DType::i64)), "normal_cdf: x must be f32 or f64; got i64", DTypeError);
   CHECK_THROWS_WITH_AS(entr(zeros({2}, DType::i64)), "entr: x must be f32 or f64; got i64", DTypeError);
   CHECK_THROWS_WITH_AS(pow(zeros({2}, DType::i32), 2), "pow: x must be f32 or f64; got i32", DTypeError);
 }
