@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "ops/activation.h"
+#include "ops/binary.h"
 #include "ops/compare.h"
 #include "ops/softmax.h"
 #include "ops/unary.h"
@@ -15,14 +16,19 @@ Ops functions() {
   return {{"abs", of_one(abs)},
           {"ceil", of_one(ceil)},
           {"cos", of_one(cos)},
+          {"elu", [](Inputs& x, Arguments& a) { return elu(x[0], a.number("alpha", 1)); }},
           {"erf", of_one(erf)},
+          {"erfc", of_one(erfc)},
           {"exp", of_one(exp)},
           {"expm1", of_one(expm1)},
           {"floor", of_one(floor)},
           {"gelu_erf", of_one(gelu)},
           {"gelu_tanh", of_one(gelu_tanh)},
+          {"leaky_relu", [](Inputs& x, Arguments& a) { return leaky_relu(x[0], a.number("negative_slope", 0.01)); }},
           {"log", of_one(log)},
           {"log1p", of_one(log1p)},
+          {"logsigmoid", of_one(log_sigmoid)},
+          {"mish", of_one(mish)},
           {"neg", of_one(neg)},
           {"reciprocal", of_one(reciprocal)},
           {"relu", of_one(relu)},
@@ -34,6 +40,7 @@ Ops functions() {
           {"sin", of_one(sin)},
           {"softplus",
            [](Inputs& x, Arguments& a) { return softplus(x[0], a.number("beta", 1), a.number("threshold", 20)); }},
+          {"softsign", of_one(softsign)},
           {"sqrt", of_one(sqrt)},
           {"square", of_one(square)},
           {"tanh", of_one(tanh)}};
@@ -42,13 +49,21 @@ Ops functions() {
 Ops arithmetic() {
   return {{"add", of_two(add)},
           {"add_scalar", [](Inputs& x, Arguments& a) { return x[0] + a.number("value"); }},
+          {"addcmul", [](Inputs& x, Arguments& a) { return addcmul(x[0], x[1], x[2], a.number("value", 1)); }},
+          {"atan2", of_two(atan2)},
           {"div", of_two(div)},
           {"div_scalar", [](Inputs& x, Arguments& a) { return x[0] / a.number("value"); }},
+          {"lerp",
+           [](Inputs& x, Arguments& a) {
+             return x.count() > 2 ? lerp(x[0], x[1], x[2]) : lerp(x[0], x[1], a.number("weight"));
+           }},
+          {"logaddexp", of_two(logaddexp)},
           {"maximum", of_two(maximum)},
           {"minimum", of_two(minimum)},
           {"mul", of_two(mul)},
           {"mul_scalar", [](Inputs& x, Arguments& a) { return x[0] * a.number("value"); }},
           {"pow", of_two(pow)},
+          {"scalar_pow", [](Inputs& x, Arguments& a) { return pow(a.number("base"), x[0]); }},
           {"pow_scalar", [](Inputs& x, Arguments& a) { return pow(x[0], a.number("exponent")); }},
           {"rdiv_scalar", [](Inputs& x, Arguments& a) { return a.number("value") / x[0]; }},
           {"rsub_scalar", [](Inputs& x, Arguments& a) { return a.number("value") - x[0]; }},
