@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/observe.h"
 #include "core/structure.h"
 #include "core/walk.h"
 
@@ -44,9 +45,9 @@ bool Tensor::requires_grad() const {
   return b.structure ? b.structure->requires_grad() : static_cast<bool>(b.node);
 }
 
-bool detail::wants_graph(std::span<const Tensor> inputs) {
-  if (!recording_on) return false;
-  return std::any_of(inputs.begin(), inputs.end(), [](const Tensor& x) { return x && x.requires_grad(); });
+detail::Wanted detail::wanted(std::span<const Tensor> inputs) {
+  const auto differentiable = [](const Tensor& x) { return x && x.requires_grad(); };
+  return {recording_on && std::any_of(inputs.begin(), inputs.end(), differentiable), Observer::any()};
 }
 
 Saves saves_crossed(const Tensor& x0, const Tensor& x1) {
@@ -74,13 +75,14 @@ void check_own(const Node& node, const Tensor& y, std::span<const Tensor> inputs
 Tensor values_only(const Tensor& x) {
   auto* body = new TensorBody(x.body());
   body->node = {};
+  body->output = 0;
   return Tensor(Ref<TensorBody>(body));
 }
 
 Node::Input make_input(const Tensor& x_any, bool keep) {
   if (!x_any) return {};
   const Tensor x = dense(x_any);
-  Node::Input input{.node = x.body().node, .dtype = x.dtype(), .shape = x.shape()};
+  Node::Input input{.node = x.body().node, .output = x.body().output, .dtype = x.dtype(), .shape = x.shape()};
   if (keep) {
     input.value = x;
     input.version = x.body().storage->version;
@@ -88,12 +90,13 @@ Node::Input make_input(const Tensor& x_any, bool keep) {
   return input;
 }
 
-}  // namespace
-
-void detail::attach(const Tensor& y, Ref<Node> node, std::span<const Tensor> inputs, Saves saves) {
-  check_own(*node, y, inputs);
+void attach(std::span<const Tensor> ys, const Ref<Node>& node, std::span<const Tensor> inputs, Saves saves) {
+  for (const Tensor& y : ys) check_own(*node, y, inputs);
+  if (ys.size() > 1 && (saves.mask & kY))
+    throw InternalError(fmt::format("{}: only an op with one output can declare kY; use extra results", node->name));
   node->save_mask = saves.mask;
   node->extra = std::move(saves.extra);
+  node->outputs = static_cast<int>(ys.size());
   u64 newest = last_serial;
   int i = 0;
   for (const Tensor& x : inputs) {
@@ -103,10 +106,25 @@ void detail::attach(const Tensor& y, Ref<Node> node, std::span<const Tensor> inp
   }
   node->serial = last_serial = newest + 1;
   if (saves.mask & kY) {
-    node->y = values_only(y);
-    node->y_version = y.body().storage->version;
+    node->y = values_only(ys[0]);
+    node->y_version = ys[0].body().storage->version;
   }
-  y.mutable_body().node = std::move(node);
+  for (int k = 0; k < node->outputs; ++k) {
+    TensorBody& body = ys[static_cast<std::size_t>(k)].mutable_body();
+    if (body.node)
+      throw InternalError(
+          fmt::format("{}: an op must return tensors of its own; got one that is two of its outputs", node->name));
+    body.node = node;
+    body.output = k;
+  }
+}
+
+}  // namespace
+
+void detail::enter(std::span<const Tensor> ys, Ref<Node> node, std::span<const Tensor> inputs, Saves saves,
+                   Wanted wanted) {
+  if (wanted.by_graph) attach(ys, node, inputs, std::move(saves));
+  if (wanted.by_observer) Observer::tell([&](Observer& o) { o.ran(*node, ys, inputs); });
 }
 
 // ---- what a rule reads
@@ -162,6 +180,9 @@ Tensor GradArgs::extra(int i) const {
   if (i < 0 || i >= static_cast<int>(node_.extra.size())) throw_undeclared(node_, fmt::format("extra result {}", i));
   return node_.extra[static_cast<std::size_t>(i)];
 }
+Device GradArgs::device() const {
+  return std::find_if(dys_.begin(), dys_.end(), [](const Tensor& g) { return static_cast<bool>(g); })->device();
+}
 int GradArgs::inputs() const { return node_.inputs.size(); }
 const Shape& GradArgs::shape(int i) const { return input_of(node_, i).shape; }
 DType GradArgs::dtype(int i) const { return input_of(node_, i).dtype; }
@@ -192,17 +213,28 @@ void check_target(const Tensor& x) {
 
 }  // namespace
 
-std::vector<Tensor> grad(const Tensor& y, std::span<const Tensor> xs, const Tensor& dy, GradOptions options) {
-  check_root("grad", y, dy);
+std::vector<Tensor> grad(std::span<const Tensor> ys, std::span<const Tensor> xs, std::span<const Tensor> dys_any,
+                         GradOptions options) {
+  if (!dys_any.empty() && dys_any.size() != ys.size())
+    throw GradError(fmt::format("grad: there must be one dy per y; got {} for {}", dys_any.size(), ys.size()));
+  SmallList<Tensor, 1> dys;
+  for (std::size_t i = 0; i < ys.size(); ++i) {
+    const Tensor dy = dys_any.empty() ? Tensor{} : dys_any[i];
+    check_root("grad", ys[i], dy);
+    dys.push_back(dy ? dy : ones_like(ys[i]));
+  }
   for (const Tensor& x : xs) check_target(x);
-  Walk walk(y, xs, false);
-  walk.run(dy ? dy : ones_like(y), options);
+  Walk walk(ys, xs, false);
+  walk.run(dys, options);
   std::vector<Tensor> results;
   for (const Tensor& x : xs) {
     const Tensor g = walk.result(x);
     results.push_back(g ? g : zeros_like(x));
   }
   return results;
+}
+std::vector<Tensor> grad(const Tensor& y, std::span<const Tensor> xs, const Tensor& dy, GradOptions options) {
+  return grad(std::span<const Tensor>(&y, 1), xs, std::span<const Tensor>(&dy, 1), options);
 }
 std::vector<Tensor> grad(const Tensor& y, std::span<const Tensor> xs, GradOptions options) {
   return grad(y, xs, Tensor{}, options);
@@ -212,8 +244,8 @@ void backward(const Tensor& y, const Tensor& dy, GradOptions options) {
   check_root("backward", y, dy);
   if (options.create_graph)
     throw GradError("backward: .grad holds values without a graph; use grad(y, xs, {.create_graph = true})");
-  Walk walk(y, {}, true);
-  walk.run(dy ? dy : ones_like(y), options);
+  Walk walk({&y, 1}, {}, true);
+  walk.run({dy ? dy : ones_like(y)}, options);
   walk.deposit();
 }
 void backward(const Tensor& y, GradOptions options) { backward(y, Tensor{}, options); }

@@ -60,8 +60,11 @@ using Grads = SmallList<Tensor, 3>;
 /// The arguments of a rule.
 class GradArgs {
  public:
-  GradArgs(const Node& node, const Tensor& grad) : dy(grad), node_(node) {}
+  GradArgs(const Node& node, std::span<const Tensor> grads) : dy(grads[0]), node_(node), dys_(grads) {}
   const Tensor& dy;  ///< gradient of the output, in its shape
+  /// Gradient of output i of an op with several; empty where none came.
+  const Tensor& dys(int i) const { return dys_[static_cast<std::size_t>(i)]; }
+  Device device() const;
   /// Value of input i, empty where the op was given an empty handle.
   ///   Errors  InternalError naming op and input: not declared in saves(..).  GradError: changed since
   Tensor in(int i) const;
@@ -76,6 +79,7 @@ class GradArgs {
 
  private:
   const Node& node_;
+  std::span<const Tensor> dys_;
 };
 
 // ---- the graph
@@ -85,6 +89,7 @@ struct Node : Pooled {
   struct Input {
     Ref<Node> node;  // absent where no gradient flows
     Tensor value;    // absent unless declared
+    int output = 0;  // of `node`
     u32 version = 0;
     DType dtype{};
     Shape shape;
@@ -99,6 +104,7 @@ struct Node : Pooled {
   static void destroy(Node* n);
 
   int refs = 0;
+  int outputs = 1;
   u64 serial = 0;  // grows with time: inputs always have smaller ones, also those that another thread made
   const char* name;
   u32 save_mask = kNone;
@@ -125,8 +131,12 @@ struct Leaf final : Node {
 };
 
 namespace detail {
-bool wants_graph(std::span<const Tensor> inputs);
-void attach(const Tensor& y, Ref<Node> node, std::span<const Tensor> inputs, Saves saves);
+/// Who wants a node of an op with these inputs.
+struct Wanted {
+  bool by_graph, by_observer;
+};
+Wanted wanted(std::span<const Tensor> inputs);
+void enter(std::span<const Tensor> ys, Ref<Node> node, std::span<const Tensor> inputs, Saves saves, Wanted wanted);
 
 template <class Rule, class Attributes> struct OpNode final : Node {
   OpNode(const char* op, Rule r, Attributes a) : Node(op), rule(std::move(r)), show(std::move(a)) {}
@@ -146,9 +156,10 @@ struct NoAttributes {
 template <class Rule, class Attributes = detail::NoAttributes>
 Tensor record(const char* name, Tensor y, std::span<const Tensor> inputs, Saves saves, Rule rule,
               Attributes attributes = {}) {
-  if (!detail::wants_graph(inputs)) return y;
+  const detail::Wanted wanted = detail::wanted(inputs);
+  if (!wanted.by_graph && !wanted.by_observer) return y;
   Ref<Node> node(new detail::OpNode<Rule, Attributes>(name, std::move(rule), std::move(attributes)));
-  detail::attach(y, std::move(node), inputs, std::move(saves));
+  detail::enter({&y, 1}, std::move(node), inputs, std::move(saves), wanted);
   return y;
 }
 template <class Rule, class Attributes = detail::NoAttributes>
@@ -156,6 +167,16 @@ Tensor record(const char* name, Tensor y, std::initializer_list<Tensor> inputs, 
               Attributes attributes = {}) {
   return record(name, std::move(y), std::span<const Tensor>(inputs.begin(), inputs.size()), std::move(saves),
                 std::move(rule), std::move(attributes));
+}
+/// The same for an op with several outputs. Its rule reads g.dys(i), and runs once when a gradient reached any of them.
+template <class Rule, class Attributes = detail::NoAttributes>
+std::vector<Tensor> record(const char* name, std::vector<Tensor> ys, std::span<const Tensor> inputs, Saves saves,
+                           Rule rule, Attributes attributes = {}) {
+  const detail::Wanted wanted = detail::wanted(inputs);
+  if (ys.empty() || (!wanted.by_graph && !wanted.by_observer)) return ys;
+  Ref<Node> node(new detail::OpNode<Rule, Attributes>(name, std::move(rule), std::move(attributes)));
+  detail::enter(ys, std::move(node), inputs, std::move(saves), wanted);
+  return ys;
 }
 
 // ---- gradients
@@ -178,6 +199,10 @@ inline std::vector<Tensor> grad(const Tensor& y, std::initializer_list<Tensor> x
                                 GradOptions options = {}) {
   return grad(y, std::span<const Tensor>(xs.begin(), xs.size()), dy, options);
 }
+/// The same for several ys at once: sum over i of dys[i] d(ys[i])/d(x). dys is empty, or has one entry per y, which may
+/// be left empty where that y has one element.
+std::vector<Tensor> grad(std::span<const Tensor> ys, std::span<const Tensor> xs, std::span<const Tensor> dys,
+                         GradOptions options = {});
 /// Adds dy * d(y)/d(leaf) to the gradient of every leaf that y depends on. Those gradients are values of their own:
 /// contiguous, shared with nobody, in no graph.
 ///   Errors  as grad; GradError also for create_graph, because a leaf that held its own graph would never be freed

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "core/autograd.h"
+#include "core/observe.h"
 
 namespace moegrad {
 namespace {
@@ -38,30 +39,38 @@ std::string RouteTape::difference(const RouteTape& other) const {
 TapeScope::TapeScope(RouteTape& tape, TapeMode mode) : tape_(tape), mode_(mode), outer_(std::exchange(current, this)) {}
 TapeScope::~TapeScope() { current = outer_; }
 
+// The next choice of a replayed tape.
+Tensor TapeScope::next(const Question& q) {
+  const std::size_t at = next_++;
+  if (at >= tape_.choices_.size())
+    throw Error(fmt::format("{}: the replayed tape must have a choice for every call; it ends after {}", q.name,
+                            tape_.choices_.size()));
+  const Choice& c = tape_.choices_[at];
+  if (c.name != q.name || c.scores != q.scores.shape())
+    throw Error(
+        fmt::format("{}: the replayed tape must hold this choice, from scores {}; got {} from scores {} at place {}",
+                    q.name, to_string(q.scores.shape()), c.name, to_string(c.scores), at));
+  return c.indices;
+}
+
+Tensor TapeScope::answer(TapeScope* scope, const Question& q) {
+  if (!scope) return q.make_indices();
+  if (scope->mode_ == TapeMode::replay) return scope->next(q);
+  const Tensor indices = scope->mode_ == TapeMode::listen ? answer(scope->outer_, q) : q.make_indices();
+  double least = 0;
+  if (scope->mode_ == TapeMode::measure)
+    least = q.scores.size() > 0 ? q.margin(indices) : std::numeric_limits<double>::infinity();
+  if (std::isnan(least)) least = 0;  // NaN scores decide nothing
+  scope->tape_.choices_.push_back({q.name, indices, least, q.scores.shape()});
+  return indices;
+}
+Tensor TapeScope::answer(const Question& q) { return answer(current, q); }
+
 Tensor choose(const char* name, const Tensor& scores, const std::function<Tensor()>& make_indices,
               const std::function<double(const Tensor&)>& margin) {
   no_grad guard;
-  if (!current) return make_indices();
-  RouteTape& tape = current->tape_;
-  if (current->mode_ == TapeMode::replay) {
-    const std::size_t at = current->next_++;
-    if (at >= tape.choices_.size())
-      throw Error(fmt::format("{}: the replayed tape must have a choice for every call; it ends after {}", name,
-                              tape.choices_.size()));
-    const Choice& c = tape.choices_[at];
-    if (c.name != name || c.scores != scores.shape())
-      throw Error(
-          fmt::format("{}: the replayed tape must hold this choice, from scores {}; got {} from scores {} at "
-                      "place {}",
-                      name, to_string(scores.shape()), c.name, to_string(c.scores), at));
-    return c.indices;
-  }
-  const Tensor indices = make_indices();
-  double least = 0;
-  if (current->mode_ == TapeMode::measure)
-    least = scores.size() > 0 ? margin(indices) : std::numeric_limits<double>::infinity();
-  if (std::isnan(least)) least = 0;  // NaN scores decide nothing
-  tape.choices_.push_back({name, indices, least, scores.shape()});
+  const Tensor indices = TapeScope::answer({name, scores, make_indices, margin});
+  if (Observer::any()) Observer::tell([&](Observer& o) { o.chose(name, scores, indices); });
   return indices;
 }
 

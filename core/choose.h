@@ -31,8 +31,6 @@ class RouteTape {
 
  private:
   friend class TapeScope;
-  friend Tensor choose(const char*, const Tensor&, const std::function<Tensor()>&,
-                       const std::function<double(const Tensor&)>&);
   std::vector<Choice> choices_;
 };
 
@@ -40,6 +38,7 @@ enum class TapeMode {
   record,   ///< append every choice
   measure,  ///< append every choice with its margin
   replay,   ///< take the choices from the tape, in order, whatever the scores say
+  listen,   ///< append every choice, which the scopes outside make (and note, or replay) as if this one were not there
 };
 
 /// Puts a tape into every `choose` of this thread for a scope. Scopes nest; the innermost counts.
@@ -49,10 +48,21 @@ class TapeScope {
   ~TapeScope();
   TapeScope(const TapeScope&) = delete;
   TapeScope& operator=(const TapeScope&) = delete;
+  /// Choices replayed so far.
+  std::size_t replayed() const { return next_; }
+
+  /// What `choose` asks of the innermost scope.
+  struct Question {
+    const char* name;
+    const Tensor& scores;
+    const std::function<Tensor()>& make_indices;
+    const std::function<double(const Tensor&)>& margin;
+  };
+  static Tensor answer(const Question& q);
 
  private:
-  friend Tensor choose(const char*, const Tensor&, const std::function<Tensor()>&,
-                       const std::function<double(const Tensor&)>&);
+  static Tensor answer(TapeScope* scope, const Question& q);
+  Tensor next(const Question& q);
   RouteTape& tape_;
   TapeMode mode_;
   std::size_t next_ = 0;

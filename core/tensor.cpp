@@ -22,6 +22,7 @@ TensorBody::TensorBody(const TensorBody& o)
       strides(o.strides),
       storage(o.storage),
       node(o.node),
+      output(o.output),
       structure(o.structure) {}
 
 void Tensor::throw_empty() {

@@ -26,6 +26,7 @@ struct TensorBody : Pooled {
   Strides strides;
   Ref<Storage> storage;      // absent in a structured tensor
   Ref<Node> node;            // present where a gradient can flow
+  int output = 0;            // which of the node's outputs this is
   Ref<Structure> structure;  // a value description in place of a storage (structured one-hot)
 
   TensorBody();

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/observe.h"
+
 namespace moegrad {
 namespace {
 
@@ -29,12 +31,14 @@ Tensor own(const Tensor& g) {
 
 }  // namespace
 
-Walk::Walk(const Tensor& y, bool all_leaves) : id_(++last_walk), all_leaves_(all_leaves), root_(dense(y).body().node) {}
+Walk::Walk(std::span<const Tensor> ys, bool all_leaves) : id_(++last_walk), all_leaves_(all_leaves) {
+  for (const Tensor& y : ys) roots_.push_back(dense(y));
+}
 
-Walk::Walk(const Tensor& y, std::span<const Tensor> targets, bool all_leaves) : Walk(y, all_leaves) {
+Walk::Walk(std::span<const Tensor> ys, std::span<const Tensor> targets, bool all_leaves) : Walk(ys, all_leaves) {
   u64 oldest = all_leaves ? 0 : std::numeric_limits<u64>::max();
   for (const Tensor& x : targets) oldest = std::min(oldest, x.body().node->serial);
-  collect(root_.get(), oldest);
+  collect(oldest);
   for (const Tensor& x : targets) {
     const Node& n = *x.body().node;
     if (n.walk == id_) visits_[static_cast<std::size_t>(n.slot)].target = true;
@@ -47,7 +51,7 @@ Walk::~Walk() {
   for (const Before& b : before_) b.node->slot = b.slot, b.node->walk = b.walk, b.node->needs = b.needs;
 }
 
-void Walk::collect(Node* root, u64 oldest) {
+void Walk::collect(u64 oldest) {
   std::vector<Node*> todo;
   const auto meet = [&](Node* n) {
     if (n->walk == id_ || n->serial < oldest) return;
@@ -56,7 +60,7 @@ void Walk::collect(Node* root, u64 oldest) {
     n->walk = id_;
     todo.push_back(n);
   };
-  meet(root);
+  for (int i = 0; i < roots_.size(); ++i) meet(roots_[i].body().node.get());
   while (!todo.empty()) {
     Node* n = todo.back();
     todo.pop_back();
@@ -81,23 +85,64 @@ void Walk::find_useful() {
   }
 }
 
-void Walk::run(const Tensor& dy, const GradOptions& options) {
-  if (visits_.empty()) return;
+Tensor& Walk::gradient(const Node& node, int output) {
+  return output == 0 ? visits_[static_cast<std::size_t>(node.slot)].grad : further_[{node.slot, output}];
+}
+
+void Walk::add_to(const Node& node, int output, const Tensor& g) {
+  Tensor& sum = gradient(node, output);
+  sum = sum ? add(sum, g) : g;
+}
+
+void Walk::run(const SmallList<Tensor, 1>& dys, const GradOptions& options) {
   Recording scope(options.create_graph);
-  visits_.front().grad = dense(dy);
+  for (int i = 0; i < roots_.size(); ++i) {
+    const TensorBody& root = roots_[i].body();
+    if (root.node->walk == id_) add_to(*root.node, root.output, dense(dys[i]));
+  }
   for (Visit& v : visits_) step(v, options);
+}
+
+Grads Walk::run_rule(const Node& node, std::span<const Tensor> dys) {
+  if (!Observer::any()) return node.vjp(GradArgs(node, dys));
+  Observer::tell([&](Observer& o) { o.rule_begins(node, dys); });
+  Grads grads;
+  try {
+    grads = node.vjp(GradArgs(node, dys));
+  } catch (...) {
+    Observer::tell([&](Observer& o) { o.rule_ended(node, dys, nullptr); });
+    throw;
+  }
+  Observer::tell([&](Observer& o) { o.rule_ended(node, dys, &grads); });
+  return grads;
+}
+
+// The gradients that reached the outputs of a node, taken out unless somebody asked for them.
+void Walk::take(const Visit& v, std::vector<Tensor>& dys) {
+  for (int k = 0; k < v.node->outputs; ++k) {
+    Tensor& sum = gradient(*v.node, k);
+    dys.push_back(v.target ? sum : std::exchange(sum, {}));
+  }
 }
 
 void Walk::step(Visit& v, const GradOptions& options) {
   Node& node = *v.node;
-  if (!v.grad || !v.deeper) return;  // nothing came, or nobody asks for what lies behind
+  if (!v.deeper) return;  // nobody asks for what lies behind
+  Tensor dy = v.grad;
+  std::vector<Tensor> several;
+  std::span<const Tensor> dys(&dy, 1);
+  if (node.outputs == 1) {
+    if (!v.target) v.grad = {};
+  } else {
+    take(v, several);
+    dys = several;
+  }
+  if (std::none_of(dys.begin(), dys.end(), [](const Tensor& g) { return static_cast<bool>(g); })) return;
   if (node.released)
     throw GradError(fmt::format(
         "{}: backward needs values that an earlier backward released; pass retain_graph to that one", node.name));
-  const Tensor dy = v.grad;
-  if (!v.target) v.grad = {};
   node.read_mask = 0;
-  Grads grads = node.vjp(GradArgs(node, dy));
+  Grads grads = run_rule(node, dys);
   GradAudit::note_if_any(node);
   pass_on(node, grads);
   if (!options.retain_graph && !options.create_graph) {
@@ -115,20 +160,19 @@ void Walk::pass_on(const Node& node, Grads& grads) {
   for (int i = 0; i < grads.size(); ++i) {
     const Node::Input& input = node.inputs[i];
     if (!grads[i] || !input.node || input.node->walk != id_) continue;
-    Visit& to = visits_[static_cast<std::size_t>(input.node->slot)];
-    if (!to.useful()) continue;
+    if (!visits_[static_cast<std::size_t>(input.node->slot)].useful()) continue;
     Tensor g = dense(grads[i]);
     if (g.dtype() != input.dtype || !broadcasts_to(input.shape, g.shape()))
       throw InternalError(fmt::format("{}: the gradient of input {} must be {} {}, or broadcast from it; got {}",
                                       node.name, i, name(input.dtype), to_string(input.shape), describe(g)));
     if (g.shape() != input.shape) g = sum_to(g, input.shape);
-    to.grad = to.grad ? add(to.grad, g) : g;
+    add_to(*input.node, input.output, g);
   }
 }
 
-Tensor Walk::result(const Tensor& x) const {
-  const Node& n = *x.body().node;
-  return n.walk == id_ ? visits_[static_cast<std::size_t>(n.slot)].grad : Tensor{};
+Tensor Walk::result(const Tensor& x) {
+  const TensorBody& b = x.body();
+  return b.node->walk == id_ ? gradient(*b.node, b.output) : Tensor{};
 }
 
 void Walk::deposit() const {

@@ -22,7 +22,8 @@ Draw Context::draw() {
   return random->next();
 }
 
-Inside::Inside(Context& context, std::string_view name, i64 number) : context_(context), before_(context.path.size()) {
+Inside::Inside(Context& context, std::string_view name, i64 number)
+    : context_(context), before_(context.path.size()), name_(context.path) {
   context.path.append(name).append(".");
   if (number >= 0) context.path.append(std::to_string(number)).append(".");
 }

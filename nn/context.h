@@ -3,6 +3,7 @@
 #include <map>
 #include <string>
 
+#include "core/observe.h"
 #include "core/random.h"
 #include "nn/module.h"
 
@@ -37,6 +38,7 @@ class Inside {
  private:
   Context& context_;
   std::size_t before_;
+  NameScope name_;  // diagnostics name the layer
 };
 
 }  // namespace moegrad

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "core/autograd.h"
+#include "core/structure.h"
 #include "ops/loops.h"
 #include "ops/slice.h"
 #include "ops/views.h"
@@ -40,6 +41,18 @@ void put(const Tensor& x, const Tensor& y, int axis, i64 begin) {
   const Nest<2> nest = nest_over<2>(x.shape(), {&x, &part});
   with_any(x.dtype(),
            [&]<class T>() { MOEGRAD_LAUNCH(x.device(), map1, formula::Same{}, x.data<T>(), part.data<T>(), nest); });
+}
+
+// The gradients of the parts of a tensor as one; zeros for a part that got none.
+Tensor joined_gradients(const GradArgs& g, const std::vector<i64>& sizes, int axis) {
+  std::vector<Tensor> dys;
+  Shape shape = g.shape(0);
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    shape[axis] = sizes[i];
+    const Tensor& dy = g.dys(static_cast<int>(i));
+    dys.push_back(dy ? dy : zeros(shape, g.dtype(0), g.device()));
+  }
+  return concat(dys, axis);
 }
 
 }  // namespace
@@ -107,10 +120,20 @@ std::vector<Tensor> split(const Tensor& x, std::span<const i64> sizes, int axis_
   std::vector<Tensor> parts;
   i64 begin = 0;
   for (const i64 n : sizes) {
-    parts.push_back(slice(x, axis, {begin, begin + n}));
+    Shape shape = x.shape();
+    shape[axis] = n;
+    parts.push_back(structure_of(x)
+                        ? slice(x, axis, {begin, begin + n})
+                        : view_of(x, shape, x.strides(), x.body().offset + (n > 0 ? begin * x.strides()[axis] : 0)));
     begin += n;
   }
-  return parts;
+  if (structure_of(x) || sizes.size() < 2) return parts;
+  return record(
+      "split", parts, {&x, 1}, saves(kNone),
+      [axis, sizes = std::vector<i64>(sizes.begin(), sizes.end())](const GradArgs& g) -> Grads {
+        return {joined_gradients(g, sizes, axis)};
+      },
+      [axis, n = sizes.size()] { return fmt::format("axis = {}, {} parts", axis, n); });
 }
 std::vector<Tensor> split(const Tensor& x, std::initializer_list<i64> sizes, int axis) {
   return split(x, std::span<const i64>(sizes.begin(), sizes.size()), axis);

@@ -22,7 +22,7 @@ Tensor stack(std::span<const Tensor> xs, int axis);
 Tensor stack(std::initializer_list<Tensor> xs, int axis);
 
 /// Parts of x along `axis`, with the given sizes; views.
-///   Gradient  each part's dy placed into zeros, and these summed; any order
+///   Gradient  the parts' dys joined, zeros for a part without one; any order
 ///   Errors    ShapeError: axis out of range, a size is negative, sizes do not add up to that of the axis
 std::vector<Tensor> split(const Tensor& x, std::span<const i64> sizes, int axis);
 std::vector<Tensor> split(const Tensor& x, std::initializer_list<i64> sizes, int axis);

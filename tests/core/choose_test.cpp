@@ -125,6 +125,26 @@ TEST_CASE("choose: scopes nest, the innermost counts, and an exception leaves no
   CHECK((outer.choices().size() == 2 && outer.choices()[1].name == "three" && inner.choices().size() == 1));
 }
 
+TEST_CASE("choose: a tape that listens leaves the choice to the scopes outside, which note it, too") {
+  RouteTape outer, heard, fresh;
+  {
+    TapeScope a(outer, TapeMode::measure);
+    TapeScope b(heard, TapeMode::listen);
+    largest("one", tensor({1, 3}));
+  }
+  REQUIRE((outer.choices().size() == 1 && heard.choices().size() == 1));
+  CHECK((outer.margin() == 2 && heard.choices()[0].indices.item() == 1));
+  {
+    TapeScope a(outer, TapeMode::replay);
+    TapeScope b(fresh, TapeMode::listen);
+    CHECK(largest("one", tensor({3, 1})).item() == 1);
+    CHECK((a.replayed() == 1 && b.replayed() == 0));
+  }
+  CHECK(fresh.choices()[0].indices.item() == 1);
+  TapeScope alone(fresh, TapeMode::listen);
+  CHECK(largest("two", tensor({3, 1})).item() == 0);
+}
+
 TEST_CASE("choose: two tapes differ where the text says") {
   const auto run = [](std::initializer_list<std::pair<const char*, Tensor>> choices) {
     RouteTape tape;
