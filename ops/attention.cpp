@@ -12,14 +12,8 @@
 #include "core/blas.h"
 #include "core/math.h"
 #include "core/parallel.h"
-#include "ops/arithmetic.h"
+#include "ops/attention_twin.h"
 #include "ops/cast.h"
-#include "ops/compare.h"
-#include "ops/matmul.h"
-#include "ops/reduce.h"
-#include "ops/softmax.h"
-#include "ops/views.h"
-#include "ops/where.h"
 
 namespace moegrad {
 namespace {
@@ -40,25 +34,28 @@ Shape score_shape(const Tensor& q, const Tensor& k) {
   shape.back() = k.dim(-2);
   return shape;
 }
+void check_beside_scores(const char* name, const Tensor& x, const Shape& scores) {
+  bool fits = x.rank() <= scores.rank();
+  for (int i = 1; fits && i <= x.rank(); ++i) fits = x.dim(-i) == 1 || x.dim(-i) == scores[scores.rank() - i];
+  if (!fits)
+    throw ShapeError(fmt::format("attention: the {} must broadcast to the scores {}; got {} {}", name,
+                                 to_string(scores), name, to_string(x.shape())));
+}
 
 void check(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
-  for (const Tensor* x : {&k, &v}) {
+  for (const Tensor* x : {&k, &v, &options.bias}) {
+    if (!*x) continue;
     check_same_device("attention", q, *x);
     check_same_dtype("attention", q, *x);
   }
   if (!is_float(q.dtype())) throw DTypeError(fmt::format("attention: q must be f32 or f64; got {}", describe(q)));
   check_shapes(q, k, v);
+  if (options.bias) check_beside_scores("bias", options.bias, score_shape(q, k));
   if (!options.mask) return;
   check_same_device("attention", q, options.mask);
   if (options.mask.dtype() != DType::boolean)
     throw DTypeError(fmt::format("attention: the mask must be bool; got {}", describe(options.mask)));
-  const Shape scores = score_shape(q, k), &mask = options.mask.shape();
-  bool fits = mask.rank() <= scores.rank();
-  for (int i = 1; fits && i <= mask.rank(); ++i)
-    fits = mask[mask.rank() - i] == 1 || mask[mask.rank() - i] == scores[scores.rank() - i];
-  if (!fits)
-    throw ShapeError(fmt::format("attention: the mask must broadcast to the scores {}; got mask {}", to_string(scores),
-                                 to_string(mask)));
+  check_beside_scores("mask", options.mask, score_shape(q, k));
 }
 
 // ---- layouts
@@ -116,30 +113,6 @@ template <class F> AttentionInputs<F> inputs_of(const Tensor& q, const Tensor& k
 
 // ---- forward and gradient
 
-// Which scores count, bool [.., S, T] or broadcasting to it; an empty handle: all.
-Tensor allowed(const Tensor& q, const Tensor& k, const AttentionOptions& options) {
-  if (!options.causal) return options.mask;
-  const i64 queries = q.dim(-2), keys = k.dim(-2);
-  const Tensor last = arange(0, static_cast<double>(queries)) + static_cast<double>(keys - queries);
-  const Tensor causal = le(arange(0, static_cast<double>(keys)), unsqueeze(last, 1));
-  return options.mask ? logical_and(causal, options.mask) : causal;
-}
-
-// The same function in public ops. A row that sees nothing keeps its scores, lest they become NaN, and loses its
-// probabilities.
-Tensor twin(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options, double scale) {
-  Tensor p = matmul(q, transpose(k)) * scale;
-  const Tensor rule = allowed(q, k, options);
-  if (k.dim(-2) > 0 && !rule) p = softmax(p, -1);
-  if (k.dim(-2) > 0 && rule) {
-    const Tensor seen = expand(rule, p.shape());
-    const Tensor some = gt(sum(seen, -1, keep_dims), scalar(0, DType::i64, q.device()));
-    p = masked_fill(p, logical_and(logical_not(seen), some), -std::numeric_limits<double>::infinity());
-    p = masked_fill(softmax(p, -1), logical_not(some), 0);
-  }
-  return matmul(transpose(dropout(transpose(p), options.dropout, options.draw)), v);
-}
-
 Grads gradients(const GradArgs& g, AttentionOptions options) {
   options.mask = g.in(3);
   const Tensor q = g.in(0), k = g.in(1), v = g.in(2), dy = with_rows(g.dy);
@@ -162,6 +135,7 @@ Grads gradients(const GradArgs& g, AttentionOptions options) {
 
 Tensor attention(const Tensor& q_any, const Tensor& k_any, const Tensor& v_any, AttentionOptions options) {
   check(q_any, k_any, v_any, options);
+  if (options.bias) return attention_twin(q_any, k_any, v_any, options);
   const Tensor q = with_rows(q_any), k = with_rows(k_any), v = with_rows(v_any);
   AttentionPlan plan = plan_inputs(q, k, v, options);
   const Tensor y = empty_in_layout_of(q, v.dim(-1));
@@ -180,7 +154,7 @@ Tensor attention(const Tensor& q_any, const Tensor& k_any, const Tensor& v_any, 
       [options](std::span<const Tensor> in) {
         AttentionOptions own = options;
         own.mask = in[3];
-        return twin(in[0], in[1], in[2], own, *own.scale);
+        return attention_twin(in[0], in[1], in[2], own);
       },
       [options] {
         return fmt::format("causal = {}, scale = {}, dropout = {}", options.causal, *options.scale, options.dropout);

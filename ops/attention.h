@@ -11,17 +11,19 @@ struct AttentionOptions {
   bool causal = false;          ///< query i sees keys j <= i + T - S: the last query sees all, as with a cache of keys
   std::optional<double> scale;  ///< of the scores; 1 / sqrt(d) if not given
   Tensor mask;                  ///< bool, broadcasts to [.., S, T], true = attend; an empty handle: all
+  Tensor bias;                  ///< float, broadcasts to [.., S, T], added to the scores; an empty handle: none
   double dropout = 0;           ///< share of the probabilities that are dropped, as dropout of a tensor [.., T, S] does
   Draw draw;                    ///< names the dropped ones; needed where dropout > 0
 };
 
-/// y = softmax(scale q k^T) v, the softmax over the keys that a query sees.
+/// y = softmax(scale q k^T + bias) v, the softmax over the keys that a query sees.
 ///   Shapes    q [.., S, d], k [.., T, d], v [.., T, e] -> y [.., S, e]; the axes before, batch and heads, are alike.
 ///             Operands are read as they lie where their last axis is contiguous; y and the gradients are laid out
 ///             like their operand, so heads split off by permute are joined again without a copy
 ///   Dtypes    f32, f64, all alike
-///   Gradient  to q, k and v; keeps one log-sum-exp per query and repeats the probabilities; any order
-///   Values    a query that sees no key gives 0, with gradient 0
+///   Gradient  to q, k, v and bias; keeps one log-sum-exp per query and repeats the probabilities; any order. With a
+///             bias it is composed of public ops and does keep the matrix
+///   Values    a query that sees no key gives 0, with gradient 0; one whose keys all have the bias -infinity gives NaN
 ///   Errors    ShapeError: shapes do not fit.  DTypeError: wrong dtypes.  Error: dropout as in ops/dropout.h
 ///   Source    Attention is all you need (2017), arXiv:1706.03762, equation 1; backward: FlashAttention-2 (2023),
 ///             arXiv:2307.08691, section 2.3

@@ -21,6 +21,7 @@ TABLE = ROOT / "tests/ops/COVERAGE.md"
 
 # Headers without ops of their own.
 PARTS = {
+    "attention_twin.h": "part of attention",
     "einsum_lower.h": "part of einsum",
     "einsum_parse.h": "part of einsum",
     "einsum_plan.h": "part of einsum",

@@ -26,11 +26,12 @@ Position with(Position at, i64 row, i64 column) {
   at.back() = column;
   return at;
 }
-bool mask_at(const Tensor& mask, const Position& at) {
-  Position own(at.end() - mask.rank(), at.end());
-  for (int i = 0; i < mask.rank(); ++i)
-    if (mask.shape()[i] == 1) own[static_cast<std::size_t>(i)] = 0;
-  return value_at(mask, own) != 0;
+// Of a mask or bias that broadcasts.
+double broadcast_at(const Tensor& x, const Position& at) {
+  Position own(at.end() - x.rank(), at.end());
+  for (int i = 0; i < x.rank(); ++i)
+    if (x.shape()[i] == 1) own[static_cast<std::size_t>(i)] = 0;
+  return value_at(x, own);
 }
 
 // Element by element: every probability is worked out again for every output.
@@ -48,10 +49,12 @@ std::function<Tensor(Args)> naive(const AttentionOptions& o) {
       for (int a = 0; a < q.rank() - 2; ++a) entry = entry * shape[a] + at[static_cast<std::size_t>(a)];
       for (i64 j = 0; j < keys; ++j) {
         if (o.causal && j > i + keys - queries) continue;
-        if (o.mask && !mask_at(o.mask, with(at, i, j))) continue;
+        if (o.mask && broadcast_at(o.mask, with(at, i, j)) == 0) continue;
         double score = 0;
         for (i64 c = 0; c < width; ++c) score += value_at(q, with(at, i, c)) * value_at(k, with(at, j, c));
-        const double p = std::exp(score * o.scale.value_or(1 / std::sqrt(static_cast<double>(width))));
+        score *= o.scale.value_or(1 / std::sqrt(static_cast<double>(width)));
+        if (in.size() > 3) score += broadcast_at(in[3], with(at, i, j));
+        const double p = std::exp(score);
         total += p;
         double kept = 1;
         if (o.dropout > 0) {
@@ -106,6 +109,24 @@ TEST_CASE("attention: masks broadcast, and a query that sees nothing gives zeros
   const Tensor one_row = gt(tensor({{1, 1, 1, 1, 1}, {0, 0, 0, 0, 0}, {0, 1, 0, 0, 0}}), scalar(0));
   check_attention({.mask = one_row}, inputs);
   check_attention({.mask = transpose(random_mask({5, 3}, 4))}, inputs, 1);
+}
+
+TEST_CASE("attention: a bias is added to the scores and has a gradient") {
+  for (const Shape& bias : {Shape{2, 3, 5}, Shape{3, 5}, Shape{5}, Shape{2, 1, 1}, Shape{}})
+    for (const bool causal : {false, true}) {
+      CAPTURE(to_string(bias));
+      AttentionOptions o{.causal = causal, .mask = random_mask({3, 5}, 3)};
+      if (bias.rank() == 2) o.scale = 2;
+      check_op({.name = "attention",
+                .op =
+                    [&](Args x) {
+                      AttentionOptions own = o;
+                      own.bias = x[3];
+                      return attention(x[0], x[1], x[2], own);
+                    },
+                .reference = naive(o),
+                .inputs = {{2, 3, 4}, {2, 5, 4}, {2, 5, 2}, bias}});
+    }
 }
 
 TEST_CASE("attention: dropout drops the probabilities that its draw names") {
@@ -193,5 +214,9 @@ TEST_CASE("attention: errors name the operands") {
                        "attention: the mask must broadcast to the scores [2, 3, 5]; got mask [3, 4]", ShapeError);
   CHECK_THROWS_WITH_AS(attention(q, k, v, {.mask = zeros({3, 5})}), "attention: the mask must be bool; got f32 [3, 5]",
                        DTypeError);
+  CHECK_THROWS_WITH_AS(attention(q, k, v, {.bias = zeros({1, 1, 1, 1})}),
+                       "attention: the bias must broadcast to the scores [2, 3, 5]; got bias [1, 1, 1, 1]", ShapeError);
+  CHECK_THROWS_WITH_AS(attention(q, k, v, {.bias = zeros({}, DType::f64)}),
+                       "attention: operands must have one dtype; got f32 [2, 3, 4] and f64 []", DTypeError);
   CHECK_THROWS_WITH_AS(attention(q, k, v, {.dropout = 2}), "attention: p must be in [0, 1]; got p = 2", Error);
 }
