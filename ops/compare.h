@@ -16,13 +16,13 @@ Tensor le(const Tensor& a, const Tensor& b);
 Tensor gt(const Tensor& a, const Tensor& b);
 Tensor ge(const Tensor& a, const Tensor& b);
 
-/// Logic on bool tensors, with broadcasting.  DTypeError: an operand is not bool.
+/// Logic on bool tensors, with broadcasting.  Gradient: none.  DTypeError: an operand is not bool.
 Tensor logical_and(const Tensor& a, const Tensor& b);
 Tensor logical_or(const Tensor& a, const Tensor& b);
 Tensor logical_xor(const Tensor& a, const Tensor& b);
 Tensor logical_not(const Tensor& x);
 
-/// Which elements are NaN / are neither NaN nor infinite.  Dtypes f32, f64.
+/// Which elements are NaN / are neither NaN nor infinite.  Dtypes f32, f64.  Gradient: none.
 Tensor isnan(const Tensor& x);
 Tensor isfinite(const Tensor& x);
 

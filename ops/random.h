@@ -14,6 +14,7 @@ namespace moegrad {
 Tensor random_uniform(const Shape& shape, double low, double high, const Draw& draw, DType dtype = DType::f32);
 
 /// y = mean + deviation z, with z normally distributed.
+///   Gradient  none
 ///   Errors    Error: mean or deviation is not finite, or deviation < 0.  DTypeError: not a float
 Tensor random_normal(const Shape& shape, double mean, double deviation, const Draw& draw, DType dtype = DType::f32);
 

@@ -127,7 +127,7 @@ Tensor product_tree(const Tensor& x, const Axes& axes, const Shape& shape) {
     Tensor pairs = slice(y, -1, {0, half}) * slice(y, -1, {half, 2 * half});
     y = n % 2 == 0 ? pairs : concat({pairs, slice(y, -1, {n - 1, n})}, -1);
   }
-  return n == 0 ? ones(shape, x.dtype(), x.device()) : reshape(y, shape);
+  return reshape(n == 0 ? sum(y, -1) + 1.0 : y, shape);  // of no factors: 1, and still in the graph
 }
 
 }  // namespace
@@ -138,7 +138,7 @@ Tensor prod(const Tensor& x, const Axes& axes_any, bool keep) {
     using Y = std::conditional_t<std::is_floating_point_v<X>, X, i64>;
     return reduce_axes<X, Y>(x, axes, keep, formula::ProductOf<Y>{});
   });
-  if (!is_float(x.dtype()) || x.size() == 0) return y;
+  if (!is_float(x.dtype())) return y;
   const auto tree = [axes, shape = y.shape()](const Tensor& t) { return product_tree(t, axes, shape); };
   return fused(
       "prod", y, {x}, saves(kNone),

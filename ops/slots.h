@@ -13,6 +13,7 @@ struct Slots {
 
 /// Every choice gets a slot: slots sorted by expert, in the order of rows within an expert.
 ///   Shapes    chosen [N, K] i64 with values in [-1, experts) -> row, token [1, N K], begin [experts + 1]
+///   Gradient  none
 ///   Values    choices of -1 take no slot; the slots left over stand at the end and hold -1
 ///   Errors    DTypeError, ShapeError; IndexError: a value outside [-1, experts)
 ///   Source    MegaBlocks (2022), arXiv:2211.15841, section 4: routing without dropping
@@ -21,6 +22,7 @@ Slots sorted_slots(const Tensor& chosen, i64 experts);
 /// Every expert has `capacity` slots. First choices of all tokens come before second choices, tokens in order; what
 /// finds its expert full is dropped.
 ///   Shapes    chosen [G, N, K] -> row, token [G, experts capacity]: slot e capacity + c
+///   Gradient  none
 ///   Values    empty slots hold -1
 ///   Source    GShard (2020), arXiv:2006.16668, Algorithm 1, for any K
 Slots capacity_slots(const Tensor& chosen, i64 experts, i64 capacity);

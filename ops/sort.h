@@ -18,7 +18,7 @@ struct Ordered {
 ///   Gradient  values: dx[indices] = dvalues; any order.  indices: none
 ///   Errors    ShapeError: axis out of range
 Ordered sort(const Tensor& x, int axis = -1, bool descending = false);
-/// sort(..).indices
+/// sort(..).indices.  Gradient: none.
 Tensor argsort(const Tensor& x, int axis = -1, bool descending = false);
 
 /// The k largest (or smallest) elements along `axis`, best first.

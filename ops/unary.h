@@ -6,12 +6,13 @@
 
 namespace moegrad {
 
-/// y = -x, |x|, sign(x), x^2.  Dtypes f32, f64, i32, i64 (integers wrap around).
-///   Gradient  -dy;  dy sign(x), 0 at 0;  none;  2 x dy; any order
+/// y = -x, |x|, x^2.  Dtypes f32, f64, i32, i64 (integers wrap around).
+///   Gradient  -dy;  dy sign(x), 0 at 0;  2 x dy; any order
 Tensor neg(const Tensor& x);
 Tensor abs(const Tensor& x);
-Tensor sign(const Tensor& x);
 Tensor square(const Tensor& x);
+/// y = -1, 0 or 1; NaN stays NaN.  Dtypes f32, f64, i32, i64.  Gradient: none (it is 0 everywhere).
+Tensor sign(const Tensor& x);
 inline Tensor operator-(const Tensor& x) { return neg(x); }
 
 /// y = e^x, e^x - 1, ln x, ln(1 + x), sqrt x, 1 / sqrt x, 1 / x.  Dtypes f32, f64; accuracy as in core/math.h.
@@ -42,7 +43,7 @@ Tensor normal_cdf(const Tensor& x);
 ///   Gradient  -dy (1 + ln x): infinite at 0, NaN below; any order
 Tensor entr(const Tensor& x);
 
-/// Largest integer <= x, smallest >= x, nearest (ties to even).  Dtypes f32, f64.  Gradient: 0 everywhere, so none.
+/// Largest integer <= x, smallest >= x, nearest (ties to even).  Dtypes f32, f64.  Gradient: none (it is 0 everywhere).
 Tensor floor(const Tensor& x);
 Tensor ceil(const Tensor& x);
 Tensor round(const Tensor& x);

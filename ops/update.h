@@ -8,6 +8,7 @@ namespace moegrad {
 
 /// sqrt of the sum of the squares of all elements of all tensors: the global norm of a model's gradients.
 ///   Shapes    any -> f64 [].  Dtypes: f32, f64; summed as f64 in an order that depends on sizes only.  No copy is made
+///   Gradient  none
 ///   Errors    DTypeError: a tensor is not a float.  DeviceError: two devices
 Tensor global_norm(std::span<const Tensor> xs);
 

@@ -148,3 +148,11 @@ TEST_CASE("activation: errors name the op and the operands") {
   CHECK_THROWS_WITH_AS(swiglu(zeros({2, 3}), zeros({3})),
                        "swiglu: gate and up must have one shape; got gate [2, 3] and up [3]", ShapeError);
 }
+
+TEST_CASE("activation: each refuses integers by its own name") {
+  const Tensor x = zeros({2}, DType::i32);
+  for (const Row& row : kRows)
+    CHECK_THROWS_WITH_AS(row.op(x), (std::string(row.name) + ": x must be f32 or f64; got i32").c_str(), DTypeError);
+  for (const GatedRow& row : kGated)
+    CHECK_THROWS_WITH_AS(row.op(x, x), (std::string(row.name) + ": x must be f32 or f64; got i32").c_str(), DTypeError);
+}

@@ -120,3 +120,17 @@ TEST_CASE("arithmetic: error texts name the op, the rule and the operands") {
                        "arithmetic: a number beside i32 must be whole and in its range; got 3000000000 and i32 [2]",
                        DTypeError);
 }
+
+TEST_CASE("arithmetic: each error begins with the name of its op") {
+  for (const Row& row : kRows)
+    CHECK_THROWS_WITH_AS(
+        row.op(zeros({2}), zeros({3})),
+        (std::string(row.name) + ": sizes must match or be 1, from the last axis on; got a [2] and b [3] (2 != 3)")
+            .c_str(),
+        ShapeError);
+}
+
+TEST_CASE("pow: size 0, and a broadcast exponent") {
+  const auto op = [](Args x) { return pow(x[0], x[1]); };
+  check_op({.name = "pow", .op = op, .inputs = {Input({0, 3}, 0.5, 2), Input({3}, -1, 1)}});
+}

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "ops/arithmetic.h"
 #include "ops/views.h"
 #include "tests/support/check_op.h"
 
@@ -60,4 +61,30 @@ TEST_CASE("contiguous: copies only what is not in row-major order") {
               .reference = naive_map([](const std::vector<double>& v) { return v[0]; }),
               .inputs = {shape},
               .order = shape.elements() > 100 ? 0 : 2});
+}
+
+TEST_CASE("cast: strided, sizes 0 and 1, every dtype to every dtype") {
+  const DType all[] = {DType::f32, DType::f64, DType::i32, DType::i64, DType::boolean};
+  for (DType from : all)
+    for (DType to : all)
+      for (const Tensor& x : {tensor({{0, 1, 1}, {1, 0, 0}}, from), ones({}, from), zeros({2, 0}, from)})
+        check_op({.name = "cast",
+                  .op = [&](Args a) { return cast(a[0], to); },
+                  .reference = naive_map([](const std::vector<double>& v) { return v[0]; }),
+                  .inputs = {Input::fixed(x)},
+                  .order = 0,
+                  .f32 = false});
+}
+
+TEST_CASE("cast: gradients of order 1 and 2 through f32 and back") {
+  check_op({.name = "cast",
+            .op =
+                [](Args x) {
+                  const Tensor narrow = cast(x[0], DType::f32);
+                  return cast(narrow, DType::f64) * x[0];
+                },
+            .reference = naive_map([](const std::vector<double>& v) { return v[0] * static_cast<float>(v[0]); }),
+            .inputs = {{3, 4}},
+            .tolerance = 1e-2,  // a step of 1e-5 through numbers that f32 rounds by up to 3e-8
+            .f32 = false});
 }

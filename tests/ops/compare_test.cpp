@@ -75,3 +75,54 @@ TEST_CASE("comparisons and logic: error texts") {
                        DTypeError);
   CHECK_THROWS_WITH_AS(logical_not(zeros({2}, DType::i32)), "logical_not: x must be bool; got i32", DTypeError);
 }
+
+TEST_CASE("logic: strided and broadcast operands, size 0") {
+  const Row rows[] = {{"logical_and", logical_and, [](double a, double b) { return a != 0 && b != 0; }},
+                      {"logical_or", logical_or, [](double a, double b) { return a != 0 || b != 0; }},
+                      {"logical_xor", logical_xor, [](double a, double b) { return (a != 0) != (b != 0); }}};
+  const auto bits = [](const Shape& shape, u64 seed) {
+    return Input::fixed(gt(random_tensor(shape, seed), scalar(0, DType::f64)));
+  };
+  for (const Row& row : rows)
+    for (const auto& [a, b] : {std::pair<Shape, Shape>{{3, 5}, {3, 5}}, {{3, 1}, {5}}, {{}, {2, 3}}, {{0, 3}, {3}}})
+      check_op({.name = row.name,
+                .op = [&](Args x) { return row.op(x[0], x[1]); },
+                .reference = naive_map([&](const std::vector<double>& v) { return row.naive(v[0], v[1]); }),
+                .inputs = {bits(a, 1), bits(b, 2)},
+                .order = 0});
+  for (const Shape& shape : {Shape{3, 5}, Shape{}, Shape{0, 3}})
+    check_op({.name = "logical_not",
+              .op = [](Args x) { return logical_not(x[0]); },
+              .reference = naive_map([](const std::vector<double>& v) { return v[0] == 0; }),
+              .inputs = {bits(shape, 3)},
+              .order = 0});
+}
+
+TEST_CASE("isnan and isfinite: strided, size 0") {
+  const Tensor x = tensor({{1, std::nan(""), INFINITY}, {-INFINITY, 0, -3}}, DType::f64);
+  for (const Tensor& t : {x, zeros({0, 2}, DType::f64)}) {
+    check_op({.name = "isnan",
+              .op = [](Args a) { return isnan(a[0]); },
+              .reference = naive_map([](const std::vector<double>& v) { return std::isnan(v[0]); }),
+              .inputs = {Input::fixed(t)},
+              .order = 0});
+    check_op({.name = "isfinite",
+              .op = [](Args a) { return isfinite(a[0]); },
+              .reference = naive_map([](const std::vector<double>& v) { return std::isfinite(v[0]); }),
+              .inputs = {Input::fixed(t)},
+              .order = 0});
+  }
+}
+
+TEST_CASE("comparisons and logic: each error begins with the name of its op") {
+  for (const Row& row : kRows)
+    CHECK_THROWS_WITH_AS(row.op(zeros({2}), zeros({2}, DType::i32)),
+                         (std::string(row.name) + ": operands must have one dtype; got f32 [2] and i32 [2]").c_str(),
+                         DTypeError);
+  const Tensor bit = zeros({2}, DType::boolean);
+  CHECK_THROWS_WITH_AS(logical_or(bit, zeros({2})), "logical_or: x must be bool; got f32", DTypeError);
+  CHECK_THROWS_WITH_AS(logical_xor(bit, zeros({3}, DType::boolean)),
+                       "logical_xor: sizes must match or be 1, from the last axis on; got a [2] and b [3] (2 != 3)",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(isfinite(bit), "isfinite: x must be f32 or f64; got bool", DTypeError);
+}

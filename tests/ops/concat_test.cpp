@@ -169,3 +169,13 @@ TEST_CASE("concat, stack, split, chunk, roll: error texts") {
   CHECK_THROWS_WITH_AS(chunk(x, 0, 1), "chunk: n must be at least 1; got 0 for x [2, 3]", ShapeError);
   CHECK_THROWS_WITH_AS(roll(x, 1, 2), "roll: axis must be in [-2, 2); got 2 for x [2, 3]", ShapeError);
 }
+
+TEST_CASE("split, chunk, stack, roll: values, gradients, size 0") {
+  for (i64 n : {0, 3}) {
+    const auto product = [](const std::vector<Tensor>& parts) { return parts[0] * parts[1]; };
+    check_op({.name = "split", .op = [&](Args x) { return product(split(x[0], {2, 2}, 0)); }, .inputs = {Shape{4, n}}});
+    check_op({.name = "chunk", .op = [&](Args x) { return product(chunk(x[0], 2, 0)); }, .inputs = {Shape{4, n}}});
+    check_op({.name = "stack", .op = [](Args x) { return stack(x, 1); }, .inputs = {Shape{2, n}, Shape{2, n}}});
+    check_op({.name = "roll", .op = [](Args x) { return roll(x[0], 1, 0); }, .inputs = {Shape{2, n}}});
+  }
+}

@@ -42,3 +42,7 @@ TEST_CASE("diagonal: two axes of one size are needed") {
   CHECK_THROWS_WITH_AS(place_diagonal(zeros({2}), 0, 3),
                        "place_diagonal: 0 <= a < b <= rank is needed; got a = 0, b = 3 for x [2]", ShapeError);
 }
+
+TEST_CASE("place_diagonal: size 0") {
+  check_op({.name = "place_diagonal", .op = [](Args x) { return place_diagonal(x[0], 0, 1); }, .inputs = {{0, 2}}});
+}

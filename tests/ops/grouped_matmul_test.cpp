@@ -81,3 +81,14 @@ TEST_CASE("grouped_matmul: what is wrong is named") {
   CHECK_THROWS_WITH_AS(grouped_matmul(x, w, tensor({0, 3, 5, 8}, DType::i64)),
                        "grouped_matmul: begin must ascend from 0 to at most 7; got 0 .. 8 for 3 groups", IndexError);
 }
+
+TEST_CASE("grouped_matmul: no rows, no groups; grouped_outer names itself") {
+  check_op({.name = "grouped_matmul",
+            .op = [](Args x) { return grouped_matmul(x[0], x[1], x[2]); },
+            .inputs = {{0, 4}, {2, 4, 3}, Input::fixed(zeros({3}, DType::i64))}});
+  check_op({.name = "grouped_matmul",
+            .op = [](Args x) { return grouped_matmul(x[0], x[1], x[2]); },
+            .inputs = {{3, 4}, {0, 4, 3}, Input::fixed(zeros({1}, DType::i64))}});
+  CHECK_THROWS_WITH_AS(grouped_outer(zeros({7, 4}), zeros({6, 2}), kBegins[0]),
+                       "grouped_outer: sizes must fit; got x [7, 4] and z [6, 2]", ShapeError);
+}

@@ -225,3 +225,70 @@ TEST_CASE("routes: the same bits for 1, 2 and 3 threads, duplicates included") {
   CHECK(seen[0] == seen[1]);
   CHECK(seen[0] == seen[2]);
 }
+
+TEST_CASE("one_hot: its dense values and its index strided, no rows") {
+  for (const Shape& shape : {Shape{3, 4}, Shape{0, 4}, Shape{1}}) {
+    const Tensor index = random_index(shape, 5, 7);
+    check_op({.name = "one_hot",
+              .op = [](Args x) { return unsqueeze(x[1], -1) * one_hot(x[0], 5); },
+              .reference =
+                  [](Args x) {
+                    const auto times = [](const std::vector<double>& v) { return v[0] * v[1]; };
+                    return naive_map(times)({unsqueeze(x[1], -1), naive_one_hot(x[0], 5)});
+                  },
+              .inputs = {Input::fixed(index), shape}});
+    check_op({.name = "one_hot",
+              .op = [](Args x) { return dense(one_hot(x[0], 5)); },
+              .reference = [](Args x) { return naive_one_hot(x[0], 5); },
+              .inputs = {Input::fixed(cast(index, DType::i32))},
+              .order = 0});
+  }
+}
+
+TEST_CASE("route_sum and route_dot: order 2, strided and empty operands, error texts") {
+  for (i64 features : {3, 0}) {
+    const Tensor index = random_index({2, 4}, 5, 3);
+    const RoutesRef routes = one_hot_of(one_hot(index, 5))->routes();
+    check_op({.name = "route_sum",
+              .op =
+                  [&](Args x) {
+                    return route_sum(routes, x[0], x[1], {0, 1, kFeature}, {0, ~0, kFeature});
+                  },
+              .reference =
+                  [&](Args x) {
+                    Tensor y = zeros({2, 5, features}, DType::f64);
+                    for_each_index({2, 4, features}, [&](const std::vector<i64>& at) {
+                      const i64 to = static_cast<i64>(value_at(index, {at[0], at[1]}));
+                      const std::vector<i64> place{at[0], to, at[2]};
+                      if (to >= 0)
+                        set_value(y, place, value_at(y, place) + value_at(x[0], {at[0], at[1]}) * value_at(x[1], at));
+                    });
+                    return y;
+                  },
+              .inputs = {{2, 4}, Shape{2, 4, features}}});
+    check_op({.name = "route_dot",
+              .op =
+                  [&](Args x) {
+                    return route_dot(routes, x[0], {0, 1, kFeature}, x[1], {0, ~0, kFeature});
+                  },
+              .reference =
+                  [&](Args x) {
+                    Tensor d = zeros({2, 4}, DType::f64);
+                    for_each_index({2, 4, features}, [&](const std::vector<i64>& at) {
+                      const i64 c = static_cast<i64>(value_at(index, {at[0], at[1]}));
+                      const std::vector<i64> row{at[0], at[1]};
+                      if (c >= 0)
+                        set_value(d, row, value_at(d, row) + value_at(x[0], at) * value_at(x[1], {at[0], c, at[2]}));
+                    });
+                    return d;
+                  },
+              .inputs = {Shape{2, 4, features}, Shape{2, 5, features}}});
+  }
+  const RoutesRef routes = one_hot_of(one_hot(tensor({0, 1}, DType::i64), 3))->routes();
+  CHECK_THROWS_WITH_AS(route_sum(routes, {}, zeros({3, 4}), {0, kFeature}, {~0, kFeature}),
+                       "route_sum: axes must have the sizes of their rows and classes; got x [3, 4] for rows [2] and "
+                       "classes [3]",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(route_dot(routes, zeros({2, 4}, DType::i64), {0, kFeature}, zeros({3, 4}), {~0, kFeature}),
+                       "route_dot: x must be f32 or f64; got i64", DTypeError);
+}

@@ -6,8 +6,11 @@
 
 #include "core/parallel.h"
 #include "core/philox.h"
+#include "ops/views.h"
+#include "tests/support/check_op.h"
 
 using namespace moegrad;
+using namespace moegrad::test;
 
 TEST_CASE("random_uniform: element i is number i of the draw, inside [low, high)") {
   Random stream(7);
@@ -62,4 +65,41 @@ TEST_CASE("random: draws differ by number and step, and repeat by name") {
   CHECK_THROWS_WITH_AS(random_normal({2}, 0, -1, first),
                        "random_normal: mean and deviation >= 0 must be finite; got 0 and -1", Error);
   CHECK_THROWS_AS(random_normal({2}, 0, 1, first, DType::i64), DTypeError);
+}
+
+TEST_CASE("random_uniform and random_normal: numbers of their draw, one by one, f32 and f64") {
+  Random stream(11);
+  const Draw draw = stream.next();
+  for (DType t : {DType::f32, DType::f64}) {
+    check_op({.name = "random_uniform",
+              .op =
+                  [&](Args) {
+                    return random_uniform({3, 5}, -1, 1, draw, t);
+                  },
+              .reference =
+                  [&](Args) {
+                    Tensor y = empty({3, 5}, DType::f64);
+                    for (i64 i = 0; i < 15; ++i)
+                      y.data<double>()[i] =
+                          -1 + 2 * (t == DType::f32 ? static_cast<double>(random::uniform<float>(11, 0, 0, i))
+                                                    : random::uniform<double>(11, 0, 0, i));
+                    return y;
+                  },
+              .order = 0,
+              .value_tolerance = 1e-6,
+              .f32 = false});
+    check_op({.name = "random_normal",
+              .op =
+                  [&](Args) {
+                    return random_normal({3, 5}, 1, 2, draw, t);
+                  },
+              .reference =
+                  [&](Args) {
+                    const Tensor z = random_normal({15}, 0, 1, draw, t);
+                    return reshape(naive_map([](const std::vector<double>& v) { return 1 + 2 * v[0]; })({z}), {3, 5});
+                  },
+              .order = 0,
+              .value_tolerance = 1e-6,
+              .f32 = false});
+  }
 }

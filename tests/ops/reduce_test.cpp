@@ -258,3 +258,42 @@ TEST_CASE("any, all, count_nonzero: every dtype, any axes, NaN, empty") {
   CHECK_THROWS_WITH_AS(count_nonzero(zeros({2}), 1), "count_nonzero: axis must be in [-1, 1); got 1 for x [2]",
                        ShapeError);
 }
+
+TEST_CASE("amax, amin, mean, prod, sum_to: no rows to reduce") {
+  check_op({.name = "amax", .op = [](Args x) { return amax(x[0], 1); }, .inputs = {{0, 3}}});
+  check_op({.name = "amin", .op = [](Args x) { return amin(x[0], 1); }, .inputs = {{0, 3}}});
+  check_op({.name = "mean", .op = [](Args x) { return mean(x[0], 1); }, .inputs = {{0, 3}}});
+  check_op({.name = "prod", .op = [](Args x) { return prod(x[0], 1); }, .inputs = {{0, 3}}});
+  check_op({.name = "prod", .op = [](Args x) { return prod(x[0], 0); }, .inputs = {{0, 3}}});
+  check_op({.name = "sum_to", .op = [](Args x) { return sum_to(x[0], Shape{3}); }, .inputs = {{0, 3}}});
+}
+
+TEST_CASE("any, all, count_nonzero: any set of axes, strided, sizes 0 and 1") {
+  const auto check = [](const Tensor& x, const Axes& axes) {
+    const auto fold = [=](double first, double (*f)(double, double)) {
+      return [=](Args a) { return naive_kept(a[0], axes, first, f); };
+    };
+    check_op({.name = "any",
+              .op = [=](Args a) { return any(a[0], axes, keep_dims); },
+              .reference = fold(0, [](double a, double b) { return a != 0 || b != 0 ? 1.0 : 0.0; }),
+              .inputs = {Input::fixed(x)},
+              .order = 0});
+    check_op({.name = "all",
+              .op = [=](Args a) { return all(a[0], axes, keep_dims); },
+              .reference = fold(1, [](double a, double b) { return a != 0 && b != 0 ? 1.0 : 0.0; }),
+              .inputs = {Input::fixed(x)},
+              .order = 0});
+    check_op({.name = "count_nonzero",
+              .op = [=](Args a) { return count_nonzero(a[0], axes, keep_dims); },
+              .reference = fold(0, [](double a, double b) { return a + (b != 0); }),
+              .inputs = {Input::fixed(x)},
+              .order = 0});
+  };
+  for (DType t : {DType::f64, DType::i32, DType::i64, DType::boolean}) {
+    for (const Axes& axes : {Axes{0}, Axes{1}, Axes{0, 1}, Axes{}})
+      check(tensor({{1, 0, 1, 1}, {1, 0, 0, 1}, {1, 0, 0, 0}}, t), axes);
+    check(zeros({0, 3}, t), {0});
+    check(zeros({0, 3}, t), {1});
+    check(ones({1}, t), {0});
+  }
+}

@@ -130,3 +130,10 @@ TEST_CASE("slice, select, place, index: error texts") {
   CHECK_THROWS_WITH_AS(x.index({kEllipsis, kEllipsis}),
                        "index: at most one entry per axis and one kEllipsis; got 0 and 2 for x [2, 3]", ShapeError);
 }
+
+TEST_CASE("slice, select, flip: size 0; flip names itself") {
+  check_op({.name = "slice", .op = [](Args x) { return slice(x[0], 0, {1, 3}); }, .inputs = {{4, 0}}});
+  check_op({.name = "select", .op = [](Args x) { return select(x[0], 0, 1); }, .inputs = {{4, 0}}});
+  check_op({.name = "flip", .op = [](Args x) { return flip(x[0], 1); }, .inputs = {{4, 0}}});
+  CHECK_THROWS_WITH_AS(flip(zeros({2, 3}), 2), "flip: axis must be in [-2, 2); got 2 for x [2, 3]", ShapeError);
+}

@@ -2,7 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include "ops/views.h"
+#include "tests/support/check_op.h"
+
 using namespace moegrad;
+using namespace moegrad::test;
 
 namespace {
 using List = std::vector<i64>;
@@ -41,4 +45,29 @@ TEST_CASE("slots: what is wrong is named") {
                        "capacity_slots: chosen must be [G, N, K]; got [2, 3]", ShapeError);
   CHECK_THROWS_WITH_AS(capacity_slots(zeros({1, 2, 3}, DType::i64), 4, -1),
                        "capacity_slots: capacity must be >= 0; got -1", ShapeError);
+}
+
+TEST_CASE("slots: strided tables of choices, and none") {
+  const Tensor chosen = tensor({{2, 0}, {0, 2}, {-1, 2}}, DType::i64);
+  const auto table = [](const std::vector<double>& v) {
+    return [y = from_vector(v, {1, static_cast<i64>(v.size())})](Args) { return y; };
+  };
+  check_op({.name = "sorted_slots",
+            .op = [](Args x) { return sorted_slots(x[0], 4).row; },
+            .reference = table({1, 2, 0, 3, 5, -1}),
+            .inputs = {Input::fixed(chosen)},
+            .order = 0});
+  check_op({.name = "capacity_slots",
+            .op = [](Args x) { return capacity_slots(x[0], 3, 2).row; },
+            .reference = table({2, 1, -1, -1, 0, 3}),
+            .inputs = {Input::fixed(unsqueeze(chosen, 0))},
+            .order = 0});
+  check_op({.name = "sorted_slots",
+            .op = [](Args x) { return sorted_slots(x[0], 4).row; },
+            .inputs = {Input::fixed(zeros({0, 2}, DType::i64))},
+            .order = 0});
+  check_op({.name = "capacity_slots",
+            .op = [](Args x) { return capacity_slots(x[0], 4, 2).row; },
+            .inputs = {Input::fixed(zeros({1, 0, 2}, DType::i64))},
+            .order = 0});
 }

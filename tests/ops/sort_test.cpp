@@ -240,3 +240,24 @@ TEST_CASE("sort, top_k, argmax: error texts") {
                        ShapeError);
   CHECK_THROWS_WITH_AS(argmax(zeros({0})), "argmax: there must be elements to compare; got x [0]", ShapeError);
 }
+
+TEST_CASE("sort, top_k, argsort, argmax, argmin: strided, integers, no rows") {
+  for (DType t : {DType::f64, DType::i32, DType::i64, DType::boolean})
+    for (const Tensor& x : {random_tensor({4, 6}, 3, -5, 5, t), zeros({0, 3}, t)}) {
+      const auto check = [&](const char* name, const std::function<Tensor(Args)>& op) {
+        check_op({.name = name, .op = op, .inputs = {Input::fixed(x)}, .order = 0});
+      };
+      check("sort", [](Args a) { return sort(a[0], 1).values; });
+      check("top_k", [](Args a) { return top_k(a[0], 2, 1).values; });
+      check("argmax", [](Args a) { return argmax(a[0], 1); });
+      check("argmin", [](Args a) { return argmin(a[0], 1); });
+      check_op({.name = "argsort",
+                .op = [](Args a) { return argsort(a[0], 1); },
+                .reference = [](Args a) { return cast(naive_indices(a[0], 1, a[0].dim(1), false), DType::f64); },
+                .inputs = {Input::fixed(x)},
+                .order = 0});
+    }
+  for (const auto& op : {std::function<Tensor(Args)>([](Args a) { return sort(a[0], 1).values; }),
+                         std::function<Tensor(Args)>([](Args a) { return top_k(a[0], 2, 1).values; })})
+    check_op({.op = op, .inputs = {{0, 3}}});
+}

@@ -145,3 +145,38 @@ TEST_CASE("functions of one number: error texts") {
   CHECK_THROWS_WITH_AS(entr(zeros({2}, DType::i64)), "entr: x must be f32 or f64; got i64", DTypeError);
   CHECK_THROWS_WITH_AS(pow(zeros({2}, DType::i32), 2), "pow: x must be f32 or f64; got i32", DTypeError);
 }
+
+TEST_CASE("sign, floor, ceil, round: values, strided, sizes 0 and 1") {
+  const Row rows[] = {{"sign", sign, [](double x) { return x > 0   ? 1.0
+                                                           : x < 0 ? -1.0
+                                                                   : 0.0; }},
+                      {"floor", floor, [](double x) { return std::floor(x); }},
+                      {"ceil", ceil, [](double x) { return std::ceil(x); }},
+                      {"round", round, [](double x) { return std::nearbyint(x); }}};
+  for (const Row& row : rows) {
+    for (const Shape& shape : {Shape{3, 5}, Shape{}, Shape{0, 2}, Shape{7, 33}})
+      check_row(row, Input(shape, -3, 3), 0, false);  // f32 may round to another whole number
+    check_row(row, Input::fixed(tensor({{0.5, 1.5, -2.5}, {-0.5, 0, 7}})), 0);
+  }
+}
+
+TEST_CASE("pow by a number and clamp: size 0") {
+  check_op({.name = "pow", .op = [](Args x) { return pow(x[0], 2.5); }, .inputs = {{0, 3}}});
+  check_op({.name = "clamp", .op = [](Args x) { return clamp(x[0], -1, 1); }, .inputs = {{3, 0}}});
+}
+
+TEST_CASE("functions of one number: each refuses the dtypes that it does not take, by name") {
+  for (const Row& row : kRows) {
+    const std::string name = row.name;
+    if (name == "neg" || name == "abs" || name == "square")
+      CHECK_THROWS_WITH_AS(row.op(zeros({2}, DType::boolean)),
+                           (name + ": x must be f32, f64, i32 or i64; got bool").c_str(), DTypeError);
+    else
+      CHECK_THROWS_WITH_AS(row.op(zeros({2}, DType::i32)), (name + ": x must be f32 or f64; got i32").c_str(),
+                           DTypeError);
+  }
+  CHECK_THROWS_WITH_AS(sign(zeros({2}, DType::boolean)), "sign: x must be f32, f64, i32 or i64; got bool", DTypeError);
+  CHECK_THROWS_WITH_AS(floor(zeros({2}, DType::i64)), "floor: x must be f32 or f64; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(ceil(zeros({2}, DType::i64)), "ceil: x must be f32 or f64; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(round(zeros({2}, DType::i64)), "round: x must be f32 or f64; got i64", DTypeError);
+}

@@ -115,3 +115,45 @@ TEST_CASE("update: errors") {
   const Tensor ints[] = {zeros({2}, DType::i64)};
   CHECK_THROWS_AS(global_norm(ints), DTypeError);
 }
+
+TEST_CASE("adamw_update, count_up, global_norm: strided gradients, no elements, f32 and f64") {
+  for (DType t : {DType::f32, DType::f64})
+    for (const Shape& shape : {Shape{3, 4}, Shape{0, 2}}) {
+      const State s = state_of(shape, t, 3);
+      check_op({.name = "adamw_update",
+                .op =
+                    [&](Args x) {
+                      const State own{x[0] * 1.0, x[1], s.m * 1.0, s.v * 1.0};  // written to: copies
+                      adamw_update(own.w, own.dw, own.m, own.v, settings(2, true));
+                      return own.w;
+                    },
+                .inputs = {Input::fixed(s.w), Input::fixed(s.dw)},
+                .order = 0,
+                .f32 = false});
+      check_op({.name = "global_norm",
+                .op = [](Args x) { return global_norm(x); },
+                .reference =
+                    [](Args x) {
+                      double total = 0;
+                      for (const Tensor& a : x)
+                        for (double v : a.to_vector<double>()) total += v * v;
+                      return scalar(std::sqrt(total), DType::f64);
+                    },
+                .inputs = {Input::fixed(s.w), Input::fixed(s.dw)},
+                .order = 0,
+                .f32 = false});
+    }
+  check_op({.name = "count_up",
+            .op =
+                [](Args x) {
+                  const Tensor y = x[0] + 0.0;
+                  count_up(y);
+                  return y;
+                },
+            .reference = naive_map([](const std::vector<double>& v) { return v[0] + 1; }),
+            .inputs = {Input::fixed(scalar(41, DType::i64))},
+            .order = 0});
+  CHECK_THROWS_WITH_AS(count_up(zeros({2}, DType::i64)), "count_up: x must be a scalar; got x [2]", ShapeError);
+  const Tensor ints[] = {zeros({2}, DType::i64)};
+  CHECK_THROWS_WITH_AS(global_norm(ints), "global_norm: x must be f32 or f64; got i64", DTypeError);
+}

@@ -147,3 +147,15 @@ TEST_CASE("views: error texts") {
   CHECK_THROWS_WITH_AS(flatten(x, 1, 0), "flatten: first must not come after last; got 1 and 0 for x [2, 3]",
                        ShapeError);
 }
+
+TEST_CASE("views: gradients and size 0 of each") {
+  for (const Shape& shape : {Shape{2, 3, 4}, Shape{2, 0, 4}}) {
+    const i64 n = shape[1];
+    check_op({.name = "unsqueeze", .op = [](Args x) { return unsqueeze(x[0], -2); }, .inputs = {shape}});
+    check_op({.name = "squeeze", .op = [](Args x) { return squeeze(x[0], 1); }, .inputs = {Shape{2, 1, n}}});
+    check_op({.name = "flatten", .op = [](Args x) { return flatten(x[0], 0, 1); }, .inputs = {shape}});
+    check_op({.name = "permute", .op = [](Args x) { return permute(x[0], {1, 2, 0}); }, .inputs = {shape}});
+    check_op({.name = "swap_axes", .op = [](Args x) { return swap_axes(x[0], 0, 2); }, .inputs = {shape}});
+    check_op({.name = "expand", .op = [&](Args x) { return expand(x[0], {5, 2, n}); }, .inputs = {Shape{2, n}}});
+  }
+}

@@ -187,13 +187,15 @@ class Run {
         f, wanted,
         {.rtol = check_.tolerance * 10, .atol = check_.tolerance, .order = check_.order, .seed = check_.seed});
     if (has_elements_ && report.checked > 0) evidence_.order = check_.order;
-    CHECK_MESSAGE(report.ok, (strided ? "strided inputs, seed " : "seed "), check_.seed, ", ", report.text());
+    CHECK_MESSAGE(report.ok, std::string(strided ? "strided inputs, " : ""), "seed ", check_.seed, ", ", report.text());
   }
 
  private:
   Tensor apply(const std::vector<Tensor>& inputs) {
-    for (const Tensor& x : inputs) evidence_.dtypes.insert(moegrad::name(x.dtype()));
-    return check_.op(inputs);
+    for (const Tensor& x : inputs) evidence_.dtypes.insert(name(x.dtype()));
+    const Tensor y = check_.op(inputs);
+    if (inputs.empty()) evidence_.dtypes.insert(name(y.dtype()));
+    return y;
   }
   // As spread and restore, with zeros in the gaps: their gradient is checked too, and is zero.
   static Tensor stored(const Tensor& x) {
