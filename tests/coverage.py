@@ -45,6 +45,7 @@ NO_OPS = {
 # The others are given in BLANKS.
 REASONS = {
     "no gradient": lambda op: re.search(r"Gradient:?\s+none", op.card),
+    "no floats": lambda op: not re.search(r"f32|float|[Dd]types:?\s+any", op.card),
     "no tensor": lambda op: op.tensors == 0,
     "one tensor": lambda op: op.tensors == 1,
     "own shapes": lambda op: op.tensors > 1 and not re.search(r"[Bb]roadcast", op.card),
@@ -53,7 +54,7 @@ REASONS = {
     "one number": None,  # takes a tensor [] only
 }
 DERIVED = {
-    "dtypes": [],
+    "dtypes": ["no floats"],
     "order": ["no gradient"],
     "strided": ["no tensor"],
     "broadcast": ["no tensor", "one tensor", "own shapes"],
@@ -170,7 +171,7 @@ def give_reasons(ops):
         listed = BLANKS.get(op.name, {})
         for column, reasons in DERIVED.items():
             cell, reason = op.cells[column], listed.get(column)
-            blank = cell == "" or column == "order" and cell != "2" or column == "dtypes" and not {"f32", "f64"} & op.dtypes
+            blank = cell == "" or column == "order" and cell != "2" or column == "dtypes" and not {"f32", "f64"} <= op.dtypes
             if reason and reason not in REASONS:
                 problems.append(f"{op.name}, {column}: '{reason}' is no known reason")
             elif reason and (not blank or REASONS[reason] and not REASONS[reason](op)):

@@ -277,9 +277,6 @@ TEST_CASE("gather: size 0 of each; index_select names itself") {
             .inputs = {{3, 2}, Input::fixed(none)}});
   check_op(
       {.name = "embedding", .op = [](Args x) { return embedding(x[0], x[1]); }, .inputs = {{3, 0}, Input::fixed(two)}});
-  check_op({.name = "scatter_add",
-            .op = [](Args x) { return scatter_add(x[0], 0, x[1], x[2]); },
-            .inputs = {{3, 2}, Input::fixed(zeros({0, 2}, DType::i64)), {0, 2}}});
   CHECK_THROWS_WITH_AS(index_select(zeros({4, 8}), 0, full({2}, 4, DType::i64)),
                        "index_select: values must be in [-1, 4); got 4 at element 0 of index [2]", IndexError);
 }
@@ -292,9 +289,6 @@ TEST_CASE("gather: strided indices are read as they lie") {
   check_op({.name = "index_select",
             .op = [](Args x) { return index_select(x[0], 1, x[1]); },
             .inputs = {{2, 5, 3}, Input::fixed(index)}});
-  check_op({.name = "scatter_add",
-            .op = [](Args x) { return scatter_add(x[0], 0, x[1], x[2]); },
-            .inputs = {{5, 3}, Input::fixed(index), {4, 3}}});
   check_op({.name = "embedding",
             .op = [](Args x) { return embedding(x[0], x[1]); },
             .inputs = {{5, 2}, Input::fixed(index)}});

@@ -290,5 +290,5 @@ TEST_CASE("route_sum and route_dot: order 2, strided and empty operands, error t
                        "classes [3]",
                        ShapeError);
   CHECK_THROWS_WITH_AS(route_dot(routes, zeros({2, 4}, DType::i64), {0, kFeature}, zeros({3, 4}), {~0, kFeature}),
-                       "route_dot: x must be f32 or f64; got i64", DTypeError);
+                       "route_dot: operands must have one dtype; got i64 [2, 4] and f32 [3, 4]", DTypeError);
 }

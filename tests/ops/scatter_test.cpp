@@ -200,3 +200,13 @@ TEST_CASE("op: scatter family: what is wrong is named") {
   CHECK_THROWS_WITH_AS(index_put(x, {}, zeros({2})), "index_put: there must be from 1 to 2 indices; got 0 for x [4, 8]",
                        ShapeError);
 }
+
+TEST_CASE("scatter_add: strided indices are read as they lie; no rows") {
+  check_op({.name = "scatter_add",
+            .op = [](Args x) { return scatter_add(x[0], 0, x[1], x[2]); },
+            .inputs = {{3, 2}, Input::fixed(zeros({0, 2}, DType::i64)), {0, 2}}});
+  check_op(
+      {.name = "scatter_add",
+       .op = [](Args x) { return scatter_add(x[0], 0, x[1], x[2]); },
+       .inputs = {{5, 3}, Input::fixed(tensor({{0, 4, -1}, {2, 2, 2}, {0, 1, 3}, {0, 4, 0}}, DType::i64)), {4, 3}}});
+}
