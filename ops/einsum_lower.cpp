@@ -4,6 +4,7 @@
 
 #include "ops/arithmetic.h"
 #include "ops/cast.h"
+#include "ops/integer_matmul.h"
 #include "ops/matmul.h"
 #include "ops/one_hot.h"
 #include "ops/reduce.h"
@@ -14,9 +15,9 @@ namespace {
 
 using Group = InlineList<int>;  // some labels, in the order of their axes
 
-i64 size_of(const EinsumTerm& t, int label) { return t.x.dim(t.labels.find(label)); }
-i64 stride_of(const EinsumTerm& t, int label) { return t.x.strides()[t.labels.find(label)]; }
-i64 product_of(const EinsumTerm& t, const Group& group) {
+i64 size_of(const TermLayout& t, int label) { return t.shape[t.labels.find(label)]; }
+i64 stride_of(const TermLayout& t, int label) { return t.strides[t.labels.find(label)]; }
+i64 product_of(const TermLayout& t, const Group& group) {
   i64 n = 1;
   for (int l : group) n *= size_of(t, l);
   return n;
@@ -24,6 +25,7 @@ i64 product_of(const EinsumTerm& t, const Group& group) {
 void append(Group& to, const Group& more) {
   for (int l : more) to.push_back(l);
 }
+TermLayout layout_of(const EinsumTerm& t) { return {t.labels, t.x.shape(), t.x.strides()}; }
 
 // ---- two dense terms: one batched matrix product
 
@@ -31,7 +33,7 @@ void append(Group& to, const Group& more) {
 struct Split {
   Group outer, inner;
 };
-Split split_by_layout(const EinsumTerm& t, Group group) {
+Split split_by_layout(const TermLayout& t, Group group) {
   std::stable_sort(group.begin(), group.end(), [&](int a, int b) { return stride_of(t, a) > stride_of(t, b); });
   Split s;
   int first = group.size();
@@ -45,77 +47,89 @@ Split split_by_layout(const EinsumTerm& t, Group group) {
   return s;
 }
 
-// As split_by_layout, but all axes are inner (which copies t) where a batch would repeat the other operand for more
-// than a copy costs.
-Split split_for_product(const EinsumTerm& t, const Group& group, const EinsumTerm& other) {
+// As split_by_layout, but all axes are inner, which copies t, where a batch would be of thin products: below
+// kThinProduct rows BLAS spends more on packing the other operand, once per product, than a copy of t costs.
+Split split_for_product(const TermLayout& t, const Group& group, const TermLayout& other) {
+  constexpr i64 kThinProduct = 32;
   Split s = split_by_layout(t, group);
-  if (product_of(t, s.outer) > 1 && product_of(t, s.outer) * other.x.size() > t.x.size()) return {{}, group};
+  const i64 products = product_of(t, s.outer);
+  if (products > 1 && product_of(t, s.inner) < kThinProduct && products * other.shape.elements() > t.shape.elements())
+    return {{}, group};
   return s;
 }
 
 // The axes of t in the order batch, then the groups as one axis each; batch labels that t lacks have size 1.
-Tensor arranged(const EinsumTerm& t, const Group& batch, const Group& rows, const Group& columns) {
-  Axes order;
-  Shape shape;
+Arrangement arrange(const TermLayout& t, const Group& batch, std::initializer_list<Group> groups) {
+  Arrangement y;
+  Shape permuted;
+  const auto take = [&](int at) {
+    y.moves |= y.order.size() != at;
+    y.order.push_back(at);
+    permuted.push_back(t.shape[at]);
+  };
   for (int l : batch) {
     const int at = t.labels.find(l);
-    if (at >= 0) order.push_back(at);
-    shape.push_back(at >= 0 ? t.x.dim(at) : 1);
+    if (at >= 0) take(at);
+    y.shape.push_back(at >= 0 ? t.shape[at] : 1);
   }
-  for (const Group* g : {&rows, &columns}) {
-    for (int l : *g) order.push_back(t.labels.find(l));
-    shape.push_back(product_of(t, *g));
+  for (const Group& g : groups) {
+    for (int l : g) take(t.labels.find(l));
+    y.shape.push_back(product_of(t, g));
   }
-  return reshape(permute(t.x, order), shape);
+  y.reshapes = permuted != y.shape;
+  return y;
 }
 
-EinsumTerm dense_product(const EinsumTerm& a, const EinsumTerm& b, LabelSet keep) {
+// The labels of t without those of `axes`; what is left of it is contiguous.
+TermLayout without(const TermLayout& t, const Axes& axes) {
+  if (axes.empty()) return t;
+  TermLayout y;
+  for (int i = 0; i < t.labels.size(); ++i)
+    if (!axes.contains(i)) y.labels.push_back(t.labels[i]), y.shape.push_back(t.shape[i]);
+  y.strides = row_major(y.shape);
+  return y;
+}
+Axes summed_alone(const TermLayout& t, LabelSet keep) {
+  Axes axes;
+  for (int i = 0; i < t.labels.size(); ++i)
+    if (!(keep & bit(t.labels[i]))) axes.push_back(i);
+  return axes;
+}
+
+void lower_matmul(DenseStep& s, const TermLayout& a, const TermLayout& b, LabelSet keep) {
   Group shared, summed, only_a, only_b;
   for (int l : a.labels) (!b.labels.contains(l) ? only_a : keep & bit(l) ? shared : summed).push_back(l);
   for (int l : b.labels)
     if (!a.labels.contains(l)) only_b.push_back(l);
   const Split rows = split_for_product(a, only_a, b), columns = split_for_product(b, only_b, a);
   // summed axes in the order in which the larger operand holds them
-  const EinsumTerm& larger = a.x.size() >= b.x.size() ? a : b;
+  const TermLayout& larger = a.shape.elements() >= b.shape.elements() ? a : b;
   std::stable_sort(summed.begin(), summed.end(),
                    [&](int p, int q) { return stride_of(larger, p) > stride_of(larger, q); });
   Group batch = shared;
   append(batch, rows.outer);
   append(batch, columns.outer);
-  const Tensor y = matmul(arranged(a, batch, rows.inner, summed), arranged(b, batch, summed, columns.inner));
-  EinsumTerm result{.x = {}, .labels = batch};
-  append(result.labels, rows.inner);
-  append(result.labels, columns.inner);
-  Shape shape;
-  for (int l : result.labels) shape.push_back(a.labels.contains(l) ? size_of(a, l) : size_of(b, l));
-  result.x = reshape(y, shape);
-  return result;
+  s.a = arrange(a, batch, {rows.inner, summed});
+  s.b = arrange(b, batch, {summed, columns.inner});
+  s.result.labels = batch;
+  append(s.result.labels, rows.inner);
+  append(s.result.labels, columns.inner);
+  for (int l : s.result.labels) s.result.shape.push_back(a.labels.contains(l) ? size_of(a, l) : size_of(b, l));
+  s.reshapes = rows.inner.size() != 1 || columns.inner.size() != 1;
 }
 
 // Nothing is summed between the two: an elementwise product with broadcasting.
-EinsumTerm elementwise_product(const EinsumTerm& a, const EinsumTerm& b) {
-  EinsumTerm result{.x = {}, .labels = a.labels};
-  for (int l : b.labels)
-    if (!result.labels.contains(l)) result.labels.push_back(l);
-  const auto spread = [&](const EinsumTerm& t) {
-    Axes order;
-    Shape shape;
-    for (int l : result.labels) {
-      const int at = t.labels.find(l);
-      if (at >= 0) order.push_back(at);
-      shape.push_back(at >= 0 ? t.x.dim(at) : 1);
-    }
-    return reshape(permute(t.x, order), shape);
-  };
-  result.x = spread(a) * spread(b);
-  return result;
+void lower_elementwise(DenseStep& s, const TermLayout& a, const TermLayout& b, const Group& order) {
+  s.gemm = false;
+  s.result.labels = order;
+  s.a = arrange(a, order, {});
+  s.b = arrange(b, order, {});
+  for (int l : order) s.result.shape.push_back(a.labels.contains(l) ? size_of(a, l) : size_of(b, l));
 }
 
-EinsumTerm contract_dense(EinsumTerm a, EinsumTerm b, LabelSet keep, DType value) {
-  a = sum_out(a, keep | b.set(), value);
-  b = sum_out(b, keep | a.set(), value);
-  if ((a.set() & b.set() & ~keep) == 0) return elementwise_product(a, b);
-  return dense_product(a, b, keep);
+EinsumTerm contract_dense(const EinsumTerm& a, const EinsumTerm& b, LabelSet keep) {
+  const DenseStep step = lower_dense(layout_of(a), layout_of(b), keep);
+  return {run(step, a.x, b.x), step.result.labels};
 }
 
 // ---- a structured one-hot and a dense term: values move along routes
@@ -133,7 +147,7 @@ Along along_routes(const EinsumTerm& hot, const EinsumTerm& x) {
   Group features;
   for (int l : x.labels)
     if (!along.role.contains(l)) features.push_back(l);
-  const Split split = split_by_layout(x, features);
+  const Split split = split_by_layout(layout_of(x), features);
   int next = kFeature;
   for (int l : split.inner) along.role[l] = next++;
   if (split.outer.empty()) return along;
@@ -142,7 +156,7 @@ Along along_routes(const EinsumTerm& hot, const EinsumTerm& x) {
   const Labels own = all_axes(rows);
   for (int l : split.outer) {
     along.role[l] = rows.rank();
-    rows.push_back(size_of(x, l));
+    rows.push_back(x.x.shape()[x.labels.find(l)]);
   }
   std::vector<Tensor> index;
   for (int j = 0; j < h.routes()->classes().rank(); ++j) index.push_back(lift_to_rows(h.routes()->index(j), own, rows));
@@ -154,7 +168,7 @@ Along along_routes(const EinsumTerm& hot, const EinsumTerm& x) {
 EinsumTerm contract_routes(const EinsumTerm& hot, EinsumTerm x, LabelSet keep, DType value) {
   const OneHot& h = *one_hot_of(hot.x);
   x = sum_out(x, keep | hot.set(), value);
-  bool stays = true;  // x only rescales routes and every class is kept: still structured
+  bool stays = is_float(value);  // x only rescales routes and every class is kept: still structured
   for (int i = 0; i < hot.labels.size(); ++i) stays &= h.axes()[i] >= 0 || (keep & bit(hot.labels[i])) != 0;
   Labels labels;
   for (int l : x.labels) {
@@ -217,6 +231,44 @@ EinsumTerm join(const EinsumTerm& a, const EinsumTerm& b, LabelSet keep, DType v
 
 }  // namespace
 
+Tensor Arrangement::operator()(const Tensor& x) const {
+  const Tensor moved = moves ? permute(x, order) : x;
+  return reshapes ? reshape(moved, shape) : moved;
+}
+
+DenseStep lower_dense(TermLayout a, TermLayout b, LabelSet keep, const InlineList<int>& wanted) {
+  DenseStep s;
+  s.sum_a = summed_alone(a, keep | set_of(b.labels));
+  s.sum_b = summed_alone(b, keep | set_of(a.labels));
+  a = without(a, s.sum_a);
+  b = without(b, s.sum_b);
+  if ((set_of(a.labels) & set_of(b.labels) & ~keep) != 0) {
+    // The last axis of a matrix product is one of its right operand.
+    s.swapped = !wanted.empty() && a.labels.contains(wanted.back()) && !b.labels.contains(wanted.back());
+    if (s.swapped) {
+      std::swap(a, b);
+      std::swap(s.sum_a, s.sum_b);
+    }
+    lower_matmul(s, a, b, keep);
+  } else {
+    Group order = a.labels;
+    for (int l : b.labels)
+      if (!order.contains(l)) order.push_back(l);
+    lower_elementwise(s, a, b, wanted.empty() ? order : wanted);
+  }
+  s.result.strides = row_major(s.result.shape);
+  return s;
+}
+
+Tensor run(const DenseStep& s, const Tensor& a_any, const Tensor& b_any) {
+  const Tensor &first = s.swapped ? b_any : a_any, &second = s.swapped ? a_any : b_any;
+  const Tensor a = s.a(s.sum_a.empty() ? first : sum(first, s.sum_a)),
+               b = s.b(s.sum_b.empty() ? second : sum(second, s.sum_b));
+  if (!s.gemm) return a * b;
+  const Tensor y = is_float(a.dtype()) ? matmul(a, b) : integer_matmul(a, b);
+  return s.reshapes ? reshape(y, s.result.shape) : y;
+}
+
 EinsumTerm sum_out(EinsumTerm t, LabelSet keep, DType value) {
   Axes axes;
   InlineList<int> left;
@@ -239,7 +291,7 @@ EinsumTerm contract(EinsumTerm a, EinsumTerm b, LabelSet keep, DType value) {
   }
   if (one_hot_of(a.x)) return contract_routes(a, b, keep, value);
   if (one_hot_of(b.x)) return contract_routes(b, a, keep, value);
-  return contract_dense(std::move(a), std::move(b), keep, value);
+  return contract_dense(a, b, keep);
 }
 
 }  // namespace moegrad

@@ -4,6 +4,8 @@
 
 #include <optional>
 
+#include "core/print.h"
+
 namespace moegrad {
 namespace {
 
@@ -32,7 +34,11 @@ class Parser {
     for (at_ = 0; at_ < text_.size(); ++at_) step(text_[at_]);
   }
   [[noreturn]] void fail_shape(const std::string& rule) const {
-    throw ShapeError(fmt::format("einsum \"{}\": {}", text_, rule));
+    throw ShapeError(fmt::format("einsum \"{}\": {}", printable(text_), rule));
+  }
+  void add(TermText& term, int label) const {
+    if (term.labels.size() == kMaxRank) fail_shape(fmt::format("a term has at most {} axes", kMaxRank));
+    term.labels.push_back(label);
   }
 
   std::vector<TermText> inputs;
@@ -40,28 +46,21 @@ class Parser {
 
  private:
   [[noreturn]] void fail() const {
-    const auto byte = static_cast<unsigned char>(text_[at_]);
-    const std::string shown = byte >= 32 && byte < 127 ? fmt::format("'{}'", text_[at_]) : fmt::format("byte {}", byte);
     throw Error(fmt::format("einsum \"{}\": an equation has letters, ',', '...', '->' and spaces; got {} at {}",
-                            printable(), shown, at_));
-  }
-  std::string printable() const {
-    std::string s;
-    for (char c : text_) s += static_cast<unsigned char>(c) >= 32 && static_cast<unsigned char>(c) < 127 ? c : '?';
-    return s;
+                            printable(text_), printable_character(text_[at_]), at_));
   }
   void step(char c) {
     TermText& term = result ? *result : inputs.back();
     if (c == ' ') return;
     if (letter(c) >= 0) {
-      term.labels.push_back(letter(c));
+      add(term, letter(c));
     } else if (c == ',' && !result) {
       inputs.emplace_back();
     } else if (c == '-' && !result && text_.substr(at_, 2) == "->") {
       result.emplace();
       ++at_;
     } else if (c == '.' && !term.has_ellipsis() && text_.substr(at_, 3) == "...") {
-      term.labels.push_back(kEllipsis);
+      add(term, kEllipsis);
       at_ += 2;
     } else {
       fail();
@@ -110,7 +109,7 @@ TermText implicit_result(const Parser& p) {
   if (ellipsis) y.labels.push_back(kEllipsis);
   for (int half : {26, 0})
     for (int l = half; l < half + 26; ++l)
-      if (seen[l] == 1) y.labels.push_back(l);
+      if (seen[l] == 1) p.add(y, l);
   return y;
 }
 
@@ -144,6 +143,8 @@ Equation Equation::parse(std::string_view text, const std::vector<Shape>& shapes
     for (int axis = 0; axis < shapes[i].rank(); ++axis) fix_size(p, eq, shapes, from, i, axis);
 
   const TermText result = p.result ? *p.result : implicit_result(p);
+  if (result.letters() + (result.has_ellipsis() ? widest : 0) > kMaxRank)
+    p.fail_shape(fmt::format("the result has at most {} axes", kMaxRank));
   for (int l : result.labels) {
     for (int k = 0; l == kEllipsis && k < widest; ++k) eq.result.push_back(64 - widest + k);
     if (l == kEllipsis) continue;

@@ -8,6 +8,12 @@
 namespace moegrad {
 
 using LabelSet = u64;  // bit l: label l
+inline LabelSet bit(int label) { return LabelSet{1} << label; }
+inline LabelSet set_of(const InlineList<int>& labels) {
+  LabelSet s = 0;
+  for (int l : labels) s |= bit(l);
+  return s;
+}
 
 /// What the planner knows of an operand or of an intermediate result.
 struct PlanTerm {
@@ -18,30 +24,24 @@ struct PlanTerm {
   double rows = 0;          // rows of the table, hidden ones included
 };
 
-/// One pairwise step: operands `a` < `b` of the current list are replaced by their product, which takes the place of
-/// `a`.
+/// One pairwise step. Operands keep their numbers; the product of a < b takes the number of `a`.
 struct PlanStep {
-  enum class Kind { gemm, product, routes, join };
+  /// A matrix product; an elementwise one; values read, or added up, along routes; routes rescaled; two tables in one.
+  enum class Kind { gemm, product, gather, scatter, scale, join };
   int a = 0, b = 0;
   Kind kind = Kind::gemm;
   LabelSet keep = 0;  // labels that the result or a later step still needs
   PlanTerm result;
   double flops = 0;
-  double elements = 0;  // of the result
+  double elements = 0;  // of the result, index entries of a table
 };
 
-struct Plan {
-  std::vector<PlanStep> steps;
-  double flops = 0;
-};
+/// Elements of a dense term with these labels, index entries of a structured one.
+double elements_of(const Equation& equation, const PlanTerm& term);
 
 /// The cheapest order by FLOPs and elements written: over all orders for up to six operands, greedily beyond. A
-/// structured operand costs its routes, and two of them are joined into one table first where that is cheapest.
-Plan make_plan(const Equation& equation, std::vector<PlanTerm> terms);
-
-/// What the product of two terms is.
-PlanStep plan_pair(const Equation& equation, const PlanTerm& a, const PlanTerm& b, LabelSet keep);
-
-inline LabelSet bit(int label) { return LabelSet{1} << label; }
+/// structured operand costs its routes. Two tables that fit into one of no more rows are joined first, greedily, and
+/// where orders cost the same.
+std::vector<PlanStep> plan_order(const Equation& equation, const std::vector<PlanTerm>& terms);
 
 }  // namespace moegrad

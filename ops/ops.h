@@ -17,6 +17,7 @@
 #include "ops/einsum.h"
 #include "ops/gather.h"
 #include "ops/grouped_matmul.h"
+#include "ops/integer_matmul.h"
 #include "ops/loss.h"
 #include "ops/matmul.h"
 #include "ops/moments.h"
