@@ -13,7 +13,7 @@ namespace moegrad {
 /// never interrupted, on the same machine with the same number of threads.
 struct TrainingState {
   Module& model;
-  AdamW& optimizer;
+  Optimizer& optimizer;
   CosineSchedule& schedule;
   Random& random;
   RandomBatches& batches;

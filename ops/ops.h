@@ -16,6 +16,7 @@
 #include "ops/einops.h"
 #include "ops/einsum.h"
 #include "ops/gather.h"
+#include "ops/global_norm.h"
 #include "ops/grouped_matmul.h"
 #include "ops/integer_matmul.h"
 #include "ops/loss.h"

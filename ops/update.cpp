@@ -2,68 +2,104 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
-
 #include "core/autograd.h"
-#include "core/math.h"
 #include "core/parallel.h"
 #include "ops/cast.h"
 
 namespace moegrad {
-
-Tensor global_norm(std::span<const Tensor> xs) {
-  for (const Tensor& x : xs) {
-    if (!is_float(x.dtype())) throw_dtype("global_norm", "f32 or f64", x.dtype());
-    check_same_device("global_norm", xs.front(), x);
-  }
-  no_grad guard;
-  Tensor total = zeros({}, DType::f64, xs.empty() ? Device::cpu : xs.front().device());
-  for (const Tensor& x_any : xs) {
-    const Tensor x = contiguous(x_any);
-    with_float("global_norm", x.dtype(), [&]<class F>() {
-      MOEGRAD_LAUNCH(x.device(), add_squares, x.data<F>(), x.size(), total.data<double>());
-    });
-  }
-  MOEGRAD_LAUNCH(total.device(), take_root, total.data<double>());
-  return total;
-}
-
 namespace {
 
-void check_update(const Tensor& w, const Tensor& dw, const Tensor& m, const Tensor& v, const AdamWUpdate& update) {
-  for (const Tensor* x : {&dw, &m, &v}) {
-    check_same_device("adamw_update", w, *x);
-    check_same_dtype("adamw_update", w, *x);
-    if (x->shape() != w.shape())
-      throw ShapeError(
-          fmt::format("adamw_update: shapes must match; got w {} and {}", to_string(w.shape()), to_string(x->shape())));
+void check_operands(const char* op, const Tensor& w, const Tensor& dw, std::span<const Tensor> states) {
+  if (!is_float(w.dtype())) throw_dtype(op, "f32 or f64", w.dtype());
+  const auto check = [&](const char* what, const Tensor& x) {
+    check_same_device(op, w, x);
+    check_same_dtype(op, w, x);
+    if (x.shape() != w.shape())
+      throw ShapeError(fmt::format("{}: shapes must match; got w {} and {} {}", op, to_string(w.shape()), what,
+                                   to_string(x.shape())));
+  };
+  check("dw", dw);
+  bool contiguous = w.is_contiguous();
+  for (const Tensor& s : states) {
+    if (!s) continue;
+    check("a state", s);
+    contiguous = contiguous && s.is_contiguous();
   }
-  if (!is_float(w.dtype())) throw_dtype("adamw_update", "f32 or f64", w.dtype());
-  if (!w.is_contiguous() || !m.is_contiguous() || !v.is_contiguous())
-    throw Error(fmt::format("adamw_update: w, m and v must be contiguous; got w {}", describe(w)));
-  for (const Tensor* x : {&update.lr, &update.step, &update.scale})
+  if (!contiguous) throw Error(fmt::format("{}: w and its states must be contiguous; got w {}", op, describe(w)));
+}
+
+void check_clock(const char* op, const Tensor& w, const UpdateStep& at) {
+  for (const Tensor* x : {&at.lr, &at.step, &at.scale})
     if (*x && (x->rank() != 0 || x->device() != w.device()))
-      throw ShapeError(fmt::format("adamw_update: lr, step and scale must be scalars on the device of w; got {} on {}",
+      throw ShapeError(fmt::format("{}: lr, step and scale must be scalars on the device of w; got {} on {}", op,
                                    describe(*x), name(x->device())));
+}
+
+// "{0, 2}": which states are there.
+std::string numbers(unsigned uses) {
+  std::string text;
+  for (unsigned i = 0; i < 32; ++i)
+    if (uses >> i & 1) text += fmt::format("{}{}", text.empty() ? "" : ", ", i);
+  return "{" + text + "}";
+}
+
+// `uses`: bit i says that state i must be there; the others must not.
+template <class Rule>
+void update(const char* op, const Tensor& w, const Tensor& dw_any, std::span<const Tensor> states, const Rule& rule,
+            unsigned uses, const UpdateStep& at) {
+  if (states.size() > 3) throw Error(fmt::format("{}: there are at most 3 states; got {}", op, states.size()));
+  check_operands(op, w, dw_any, states);
+  check_clock(op, w, at);
+  unsigned given = 0;
+  for (std::size_t i = 0; i < states.size(); ++i)
+    if (states[i]) given |= 1u << i;
+  if (given != uses)
+    throw Error(fmt::format("{}: these settings have the states {}; got {}", op, numbers(uses), numbers(given)));
+  no_grad guard;
+  const Tensor dw = contiguous(dw_any);
+  const UpdateClock clock{at.lr.data<double>(), at.step.data<i64>(), at.scale ? at.scale.data<double>() : nullptr,
+                          at.lr_scale};
+  with_float(op, w.dtype(), [&]<class F>() {
+    UpdateArrays<F> x{writable<F>(w), dw.data<F>(), {}, w.size()};
+    for (std::size_t i = 0; i < states.size(); ++i) x.states[i] = states[i] ? writable<F>(states[i]) : nullptr;
+    MOEGRAD_LAUNCH(w.device(), update, x, clock, rule);
+  });
 }
 
 }  // namespace
 
-void adamw_update(const Tensor& w, const Tensor& dw_any, const Tensor& m, const Tensor& v, const AdamWUpdate& update) {
-  check_update(w, dw_any, m, v, update);
+void sgd_update(const Tensor& w, const Tensor& dw, std::span<const Tensor> states, const SgdRule& rule,
+                const UpdateStep& at) {
+  update("sgd_update", w, dw, states, rule, rule.momentum != 0 ? 1 : 0, at);
+}
+
+void adam_update(const Tensor& w, const Tensor& dw, std::span<const Tensor> states, const AdamRule& rule,
+                 const UpdateStep& at) {
+  update("adam_update", w, dw, states, rule, rule.amsgrad ? 7 : 3, at);
+}
+
+void rmsprop_update(const Tensor& w, const Tensor& dw, std::span<const Tensor> states, const RmspropRule& rule,
+                    const UpdateStep& at) {
+  update("rmsprop_update", w, dw, states, rule, 1u | (rule.centered ? 2u : 0u) | (rule.momentum != 0 ? 4u : 0u), at);
+}
+
+void adagrad_update(const Tensor& w, const Tensor& dw, std::span<const Tensor> states, const AdagradRule& rule,
+                    const UpdateStep& at) {
+  update("adagrad_update", w, dw, states, rule, 1, at);
+}
+
+void lion_update(const Tensor& w, const Tensor& dw, std::span<const Tensor> states, const LionRule& rule,
+                 const UpdateStep& at) {
+  update("lion_update", w, dw, states, rule, 1, at);
+}
+
+void average_update(const Tensor& y, const Tensor& x_any, double keep) {
+  check_operands("average_update", y, x_any, {});
+  if (!(keep >= 0 && keep <= 1)) throw Error(fmt::format("average_update: keep must be in [0, 1]; got {}", keep));
   no_grad guard;
-  const Tensor dw = contiguous(dw_any);
-  const AdamWPlan plan{.beta1 = update.beta1,
-                       .beta2 = update.beta2,
-                       .eps = update.eps,
-                       .weight_decay = update.weight_decay,
-                       .lr_scale = update.lr_scale,
-                       .lr = update.lr.data<double>(),
-                       .step = update.step.data<i64>(),
-                       .scale = update.scale ? update.scale.data<double>() : nullptr};
-  with_float("adamw_update", w.dtype(), [&]<class F>() {
-    MOEGRAD_LAUNCH(w.device(), adamw_update, writable<F>(w), dw.data<F>(), writable<F>(m), writable<F>(v), w.size(),
-                   plan);
+  const Tensor x = contiguous(x_any);
+  with_float("average_update", y.dtype(), [&]<class F>() {
+    MOEGRAD_LAUNCH(y.device(), average_update, writable<F>(y), x.data<F>(), y.size(), keep);
   });
 }
 
@@ -75,50 +111,54 @@ void count_up(const Tensor& x) {
 // ---- CPU kernels
 
 namespace {
+
 constexpr i64 kGrain = 1 << 14;  // elements per thread
-constexpr int kLanes = 16;       // independent sums, so that the loop vectorises without reordering
 
-template <class F> double sum_squares(const F* x, i64 n) {
-  double lane[kLanes] = {};
-  i64 i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (int l = 0; l < kLanes; ++l) lane[l] += static_cast<double>(x[i + l]) * static_cast<double>(x[i + l]);
-  for (int l = 0; i < n; ++i, ++l) lane[l] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-  tree_combine(kLanes, [&](i64 a, i64 b) { lane[a] += lane[b]; });
-  return lane[0];
-}
-}  // namespace
-
-template <class F> void cpu::add_squares(const F* x, i64 n, double* total) {
-  *total += parallel_reduce(
-      n, kGrain, 0.0, [&](i64 begin, i64 end) { return sum_squares(x + begin, end - begin); },
-      [](double a, double b) { return a + b; });
-}
-
-void cpu::take_root(double* x) { *x = std::sqrt(*x); }
-
-template <class F> void cpu::adamw_update(F* w, const F* dw, F* m, F* v, i64 n, const AdamWPlan& plan) {
-  const double step = static_cast<double>(*plan.step), lr = *plan.lr * plan.lr_scale;
-  const F scale = plan.scale ? static_cast<F>(*plan.scale) : F(1);
-  const F keep = static_cast<F>(1 - lr * plan.weight_decay);
-  const F b1 = static_cast<F>(plan.beta1), b2 = static_cast<F>(plan.beta2), eps = static_cast<F>(plan.eps);
-  const F c1 = static_cast<F>(1 - plan.beta1), c2 = static_cast<F>(1 - plan.beta2);
-  // m / (1 - beta1^step) / (sqrt(v / (1 - beta2^step)) + eps), with the divisions taken out of the loop
-  const F rate = static_cast<F>(lr / (1 - std::pow(plan.beta1, step)));
-  const F unbias = static_cast<F>(1 / std::sqrt(1 - std::pow(plan.beta2, step)));
-  parallel_for(n, kGrain, [=](i64 begin, i64 end) {
-    F* __restrict pw = w;
-    F* __restrict pm = m;
-    F* __restrict pv = v;
-    const F* __restrict pg = dw;
+// Bit i of Uses: state i is there.
+template <unsigned Uses, class F, class Step>
+void update_elements(const UpdateArrays<F>& x, F scale, const Step& step) {
+  parallel_for(x.n, kGrain, [x, scale, step](i64 begin, i64 end) {
+    const Step s = step;
+    F* __restrict w = x.w;
+    const F* __restrict dw = x.dw;
+    F* __restrict first = x.states[0];
+    F* __restrict second = x.states[1];
+    F* __restrict third = x.states[2];
 #pragma omp simd
     for (i64 i = begin; i < end; ++i) {
-      const F g = scale * pg[i];
-      const F first = math::mul_add(b1, pm[i], c1 * g), second = math::mul_add(b2, pv[i], c2 * g * g);
-      pm[i] = first;
-      pv[i] = second;
-      pw[i] = math::mul_add(keep, pw[i], -rate * first / math::mul_add(math::sqrt(second), unbias, eps));
+      F p = w[i], a{}, b{}, c{};
+      if constexpr (Uses & 1) a = first[i];
+      if constexpr (Uses & 2) b = second[i];
+      if constexpr (Uses & 4) c = third[i];
+      s.template apply<Uses>(p, scale * dw[i], a, b, c);
+      w[i] = p;
+      if constexpr (Uses & 1) first[i] = a;
+      if constexpr (Uses & 2) second[i] = b;
+      if constexpr (Uses & 4) third[i] = c;
     }
+  });
+}
+
+}  // namespace
+
+template <class F, class Rule> void cpu::update(const UpdateArrays<F>& x, const UpdateClock& clock, const Rule& rule) {
+  const auto step = formula::at<F>(rule, *clock.lr * clock.lr_scale, *clock.step);
+  const F scale = clock.scale ? static_cast<F>(*clock.scale) : F(1);
+  const int uses = (x.states[0] ? 1 : 0) + (x.states[1] ? 2 : 0) + (x.states[2] ? 4 : 0);
+  switch (uses) {
+    case 0: return update_elements<0>(x, scale, step);
+    case 1: return update_elements<1>(x, scale, step);
+    case 3: return update_elements<3>(x, scale, step);
+    case 5: return update_elements<5>(x, scale, step);
+    default: return update_elements<7>(x, scale, step);
+  }
+}
+
+template <class F> void cpu::average_update(F* y, const F* x, i64 n, double keep) {
+  const F old = static_cast<F>(keep), fresh = static_cast<F>(1 - keep);
+  parallel_for(n, kGrain, [=](i64 begin, i64 end) {
+#pragma omp simd
+    for (i64 i = begin; i < end; ++i) y[i] = math::mul_add(old, y[i], fresh * x[i]);
   });
 }
 

@@ -62,7 +62,7 @@ DERIVED = {
     "error text": [],
 }
 BLANKS = {
-    "adamw_update": {"order": "in place"},
+    **{f"{rule}_update": {"order": "in place"} for rule in ("adagrad", "adam", "average", "lion", "rmsprop", "sgd")},
     "cast": {"error text": "never throws"},
     "contiguous": {"error text": "never throws"},
     "count_up": {"order": "in place", "strided": "one number", "empty": "one number"},

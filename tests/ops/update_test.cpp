@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <functional>
 
 #include "core/autograd.h"
 #include "core/parallel.h"
@@ -15,134 +16,250 @@ using namespace moegrad::test;
 
 namespace {
 
-struct State {
-  Tensor w, dw, m, v;
-};
-State state_of(const Shape& shape, DType dtype, u64 seed) {
-  return {random_tensor(shape, seed, -1, 1, dtype), random_tensor(shape, seed + 1, -1, 1, dtype),
-          random_tensor(shape, seed + 2, -1, 1, dtype), random_tensor(shape, seed + 3, 0, 1, dtype)};
+constexpr double kLr = 0.02, kScale = 0.25;
+constexpr int kStep = 3;
+constexpr double kLow[] = {0.5, 0, 0.5}, kHigh[] = {1, 0.5, 1};  // of the states
+
+UpdateStep third_step(bool clipped) {
+  return {.lr = scalar(kLr, DType::f64),
+          .step = scalar(kStep, DType::i64),
+          .scale = clipped ? scalar(kScale, DType::f64) : Tensor{},
+          .lr_scale = 0.5};
 }
-AdamWUpdate settings(i64 step, bool clipped) {
-  return {.beta1 = 0.8,
-          .beta2 = 0.95,
-          .eps = 1e-6,
-          .weight_decay = 0.1,
-          .lr_scale = 0.5,
-          .lr = scalar(0.02, DType::f64),
-          .step = scalar(static_cast<double>(step), DType::i64),
-          .scale = clipped ? scalar(0.25, DType::f64) : Tensor{}};
+
+// One element of a rule in plain doubles; s are its states.
+using Reference = std::function<void(double& w, double g, double (&s)[3])>;
+using Update =
+    std::function<void(const Tensor& w, const Tensor& dw, std::span<const Tensor> states, const UpdateStep& at)>;
+
+// `uses`: which of the states there are. They are drawn so that no root of a negative number comes up.
+void check_values(const Update& update, const Reference& reference, unsigned uses) {
+  for (const Shape& shape : {Shape{}, Shape{0}, Shape{5}, Shape{7, 9, 3}, Shape{40000}})
+    for (const bool clipped : {false, true})
+      for (const DType dtype : {DType::f32, DType::f64}) {
+        const Tensor w = random_tensor(shape, 11, -1, 1, dtype), dw = random_tensor(shape, 12, -1, 1, dtype);
+        std::vector<Tensor> states(3), all{w};
+        for (unsigned i = 0; i < 3; ++i)
+          if (uses >> i & 1) all.push_back(states[i] = random_tensor(shape, 13 + i, kLow[i], kHigh[i], dtype));
+        std::vector<std::vector<double>> want;
+        for (const Tensor& x : all) want.push_back(x.to_vector<double>());
+        const auto g = dw.to_vector<double>();
+        for (std::size_t i = 0; i < g.size(); ++i) {
+          double s[3] = {};
+          std::size_t next = 1;
+          for (unsigned k = 0; k < 3; ++k)
+            if (uses >> k & 1) s[k] = want[next++][i];
+          reference(want[0][i], g[i] * (clipped ? kScale : 1), s);
+          next = 1;
+          for (unsigned k = 0; k < 3; ++k)
+            if (uses >> k & 1) want[next++][i] = s[k];
+        }
+        update(w, dw, states, third_step(clipped));
+        double worst = 0;
+        for (std::size_t x = 0; x < all.size(); ++x) {
+          const auto got = all[x].to_vector<double>();
+          for (std::size_t i = 0; i < got.size(); ++i)
+            if (const double e = std::abs(got[i] - want[x][i]); !(e <= worst)) worst = e;  // also if it is NaN
+        }
+        CAPTURE(to_string(shape));
+        CHECK(worst <= (dtype == DType::f64 ? 1e-14 : 2e-6));
+      }
+}
+
+constexpr double kRate = kLr * 0.5;
+
+// The same without numbers, for the table of coverage: strided gradients, no elements.
+void check_strided(const char* name, const Update& update, unsigned uses) {
+  for (const DType dtype : {DType::f32, DType::f64})
+    for (const Shape& shape : {Shape{3, 4}, Shape{0, 2}})
+      check_op({.name = name,
+                .op =
+                    [&](Args x) {
+                      const Tensor w = x[0] * 1.0;  // written to: a copy
+                      std::vector<Tensor> states(3);
+                      for (unsigned i = 0; i < 3; ++i)
+                        if (uses >> i & 1) states[i] = full(shape, 0.5, dtype);
+                      update(w, x[1], states, third_step(true));
+                      return w;
+                    },
+                .inputs = {Input::fixed(random_tensor(shape, 1, -1, 1, dtype)),
+                           Input::fixed(random_tensor(shape, 2, -1, 1, dtype))},
+                .order = 0,
+                .f32 = false});
+}
+
+void check_update(const char* name, const Update& update, const Reference& reference, unsigned uses) {
+  check_values(update, reference, uses);
+  check_strided(name, update, uses);
 }
 
 }  // namespace
 
-TEST_CASE("adamw_update: equals the algorithm written out, f32 and f64, with and without clipping") {
-  for (const Shape& shape : {Shape{}, Shape{0}, Shape{5}, Shape{7, 9, 3}, Shape{40000}})
-    for (const bool clipped : {false, true})
-      for (const DType dtype : {DType::f32, DType::f64}) {
-        const State s = state_of(shape, dtype, 11);
-        const auto w = s.w.to_vector<double>(), g = s.dw.to_vector<double>(), m = s.m.to_vector<double>(),
-                   v = s.v.to_vector<double>();
-        const AdamWUpdate u = settings(3, clipped);
-        adamw_update(s.w, s.dw, s.m, s.v, u);
-        const double tolerance = dtype == DType::f64 ? 1e-14 : 1e-6;
-        const auto new_w = s.w.to_vector<double>(), new_m = s.m.to_vector<double>(), new_v = s.v.to_vector<double>();
-        double worst = 0;
-        for (std::size_t i = 0; i < w.size(); ++i) {
-          const double gi = g[i] * (clipped ? 0.25 : 1), lr = 0.02 * 0.5;
-          const double mi = 0.8 * m[i] + 0.2 * gi, vi = 0.95 * v[i] + 0.05 * gi * gi;
-          const double m_hat = mi / (1 - 0.8 * 0.8 * 0.8), v_hat = vi / (1 - 0.95 * 0.95 * 0.95);
-          const double wi = w[i] - lr * 0.1 * w[i] - lr * m_hat / (std::sqrt(v_hat) + 1e-6);
-          worst = std::max({worst, std::abs(new_w[i] - wi), std::abs(new_m[i] - mi), std::abs(new_v[i] - vi)});
-        }
-        CAPTURE(to_string(shape));
-        CHECK(worst <= tolerance);
-      }
+TEST_CASE("sgd_update: equals the rule written out, f32 and f64, with and without clipping") {
+  check_update([](const Tensor& w, const Tensor& dw, std::span<const Tensor> s,
+                  const UpdateStep& at) { sgd_update(w, dw, s, {.weight_decay = 0.1}, at); },
+               [](double& w, double g, double(&)[3]) { w -= kRate * (g + 0.1 * w); }, 0);
+  for (const bool nesterov : {false, true})
+    check_update(
+        "sgd_update",
+        [&](const Tensor& w, const Tensor& dw, std::span<const Tensor> s, const UpdateStep& at) {
+          sgd_update(w, dw, s, {.momentum = 0.8, .dampening = 0.3, .weight_decay = 0.1, .nesterov = nesterov}, at);
+        },
+        [&](double& w, double g, double(&s)[3]) {
+          g += 0.1 * w;
+          s[0] = 0.8 * s[0] + 0.7 * g;
+          w -= kRate * (nesterov ? g + 0.8 * s[0] : s[0]);
+        },
+        1);
 }
 
-TEST_CASE("adamw_update: the same bits for any number of threads; a strided gradient; the gradient stays as it is") {
+TEST_CASE("adam_update: equals the rule written out, with either decay and with amsgrad") {
+  for (const bool decoupled : {false, true})
+    for (const bool amsgrad : {false, true})
+      check_update(
+          "adam_update",
+          [&](const Tensor& w, const Tensor& dw, std::span<const Tensor> s, const UpdateStep& at) {
+            adam_update(w, dw, s,
+                        {.beta1 = 0.8,
+                         .beta2 = 0.95,
+                         .eps = 1e-6,
+                         .weight_decay = 0.1,
+                         .decoupled = decoupled,
+                         .amsgrad = amsgrad},
+                        at);
+          },
+          [&](double& w, double g, double(&s)[3]) {
+            if (decoupled)
+              w -= kRate * 0.1 * w;
+            else
+              g += 0.1 * w;
+            s[0] = 0.8 * s[0] + 0.2 * g, s[1] = 0.95 * s[1] + 0.05 * g * g, s[2] = std::max(s[2], s[1]);
+            const double v = (amsgrad ? s[2] : s[1]) / (1 - std::pow(0.95, kStep));
+            w -= kRate * s[0] / (1 - std::pow(0.8, kStep)) / (std::sqrt(v) + 1e-6);
+          },
+          amsgrad ? 7 : 3);
+}
+
+TEST_CASE("rmsprop_update: equals the rule written out, centred and with momentum") {
+  for (const bool centered : {false, true})
+    for (const double momentum : {0.0, 0.7})
+      check_update(
+          "rmsprop_update",
+          [&](const Tensor& w, const Tensor& dw, std::span<const Tensor> s, const UpdateStep& at) {
+            rmsprop_update(w, dw, s,
+                           {.alpha = 0.5, .eps = 1e-2, .momentum = momentum, .weight_decay = 0.1, .centered = centered},
+                           at);
+          },
+          [&](double& w, double g, double(&s)[3]) {
+            g += 0.1 * w;
+            s[0] = 0.5 * s[0] + 0.5 * g * g, s[1] = 0.5 * s[1] + 0.5 * g;
+            const double u = g / (std::sqrt(centered ? s[0] - s[1] * s[1] : s[0]) + 1e-2);
+            s[2] = momentum * s[2] + u;
+            w -= kRate * (momentum != 0 ? s[2] : u);
+          },
+          1u | (centered ? 2u : 0u) | (momentum != 0 ? 4u : 0u));
+}
+
+TEST_CASE("adagrad_update, lion_update: equal the rules written out") {
+  check_update(
+      "adagrad_update",
+      [](const Tensor& w, const Tensor& dw, std::span<const Tensor> s, const UpdateStep& at) {
+        adagrad_update(w, dw, s, {.eps = 1e-6, .lr_decay = 0.5, .weight_decay = 0.1}, at);
+      },
+      [](double& w, double g, double(&s)[3]) {
+        g += 0.1 * w;
+        s[0] += g * g;
+        w -= kRate / (1 + (kStep - 1) * 0.5) * g / (std::sqrt(s[0]) + 1e-6);
+      },
+      1);
+  check_update(
+      "lion_update",
+      [](const Tensor& w, const Tensor& dw, std::span<const Tensor> s, const UpdateStep& at) {
+        lion_update(w, dw, s, {.beta1 = 0.5, .beta2 = 0.75, .weight_decay = 0.1}, at);
+      },
+      [](double& w, double g, double(&s)[3]) {
+        const double u = 0.5 * s[0] + 0.5 * g;
+        w -= kRate * ((u > 0 ? 1 : u < 0 ? -1 : 0) + 0.1 * w);
+        s[0] = 0.75 * s[0] + 0.25 * g;
+      },
+      1);
+}
+
+TEST_CASE("sgd_update: the first step fills the momentum with the gradient; sign of nothing is 0 in lion_update") {
+  const Tensor w = zeros({2}, DType::f64), dw = tensor({1, -2}, DType::f64), v = full({2}, 7, DType::f64);
+  UpdateStep first = third_step(false);
+  first.step = scalar(1, DType::i64);
+  const Tensor states[] = {v};
+  sgd_update(w, dw, states, {.momentum = 0.5, .dampening = 0.5}, first);
+  CHECK(v.to_vector<double>() == std::vector<double>{1, -2});
+  const Tensor none[] = {zeros({2}, DType::f64)};
+  const Tensor x = ones({2}, DType::f64);
+  lion_update(x, zeros({2}, DType::f64), none, {}, first);
+  CHECK(x.to_vector<double>() == std::vector<double>{1, 1});
+}
+
+TEST_CASE("adam_update: the same bits for any number of threads; a strided gradient; the gradient stays as it is") {
   std::vector<double> seen[2];
   const int before = num_threads();
   for (const int threads : {1, 2}) {
     set_num_threads(threads);
-    const State s = state_of({301, 311}, DType::f32, 5);
-    const Tensor dw = strided_copy(s.dw);
+    const Tensor w = random_tensor({301, 311}, 5, -1, 1, DType::f32);
+    const Tensor dw = strided_copy(random_tensor({301, 311}, 6, -1, 1, DType::f32));
+    const Tensor states[] = {zeros_like(w), zeros_like(w)};
     const auto gradient = dw.to_vector<double>();
-    adamw_update(s.w, dw, s.m, s.v, settings(1, true));
+    adam_update(w, dw, states, {}, third_step(true));
     CHECK(dw.to_vector<double>() == gradient);
-    seen[threads - 1] = s.w.to_vector<double>();
+    seen[threads - 1] = w.to_vector<double>();
   }
   set_num_threads(before);
   CHECK(seen[0] == seen[1]);
 }
 
-TEST_CASE("adamw_update: a value saved for backward that was updated is an error") {
-  const State s = state_of({3}, DType::f64, 1);
+TEST_CASE("adam_update: a value saved for backward that was updated is an error") {
+  const Tensor w = ones({3}, DType::f64), dw = ones({3}, DType::f64);
+  const Tensor states[] = {zeros({3}, DType::f64), zeros({3}, DType::f64)};
   Tensor x = ones({3}, DType::f64);
   x.requires_grad_();
-  const Tensor y = mul(x, s.w);
-  adamw_update(s.w, s.dw, s.m, s.v, settings(1, false));
+  const Tensor y = mul(x, w);
+  adam_update(w, dw, states, {}, third_step(false));
   CHECK_THROWS_AS(grad(y, {x}, ones({3}, DType::f64)), GradError);
 }
 
-TEST_CASE("global_norm: of several tensors, strided ones too; any number of threads") {
-  const Tensor a = random_tensor({70, 1001}, 1), b = strided_copy(random_tensor({3, 4}, 2)),
-               c = random_tensor({5}, 3, -1, 1, DType::f32);
-  double expected = 0;
-  for (const Tensor& x : {a, b, c})
-    for (const double v : x.to_vector<double>()) expected += v * v;
-  const Tensor xs[] = {a, b, c};
-  CHECK(global_norm(xs).item() == doctest::Approx(std::sqrt(expected)).epsilon(1e-13));
-  const int before = num_threads();
-  set_num_threads(1);
-  const double one = global_norm(xs).item();
-  set_num_threads(2);
-  CHECK(global_norm(xs).item() == one);
-  set_num_threads(before);
-  CHECK(global_norm({}).item() == 0);
+TEST_CASE("average_update: keep y + (1 - keep) x") {
+  const Tensor y = tensor({1, 2}, DType::f64);
+  average_update(y, tensor({5, 10}, DType::f64), 0.75);
+  CHECK(y.to_vector<double>() == std::vector<double>{2, 4});
+  average_update(zeros({0}), zeros({0}), 0.5);
+  check_strided(
+      "average_update",
+      [](const Tensor& a, const Tensor& x, std::span<const Tensor>, const UpdateStep&) { average_update(a, x, 0.5); },
+      0);
+  CHECK_THROWS_WITH_AS(average_update(y, y, 1.5), "average_update: keep must be in [0, 1]; got 1.5", Error);
 }
 
 TEST_CASE("update: errors") {
-  const State s = state_of({2, 3}, DType::f32, 1);
-  CHECK_THROWS_WITH_AS(adamw_update(s.w, zeros({3, 2}), s.m, s.v, settings(1, false)),
-                       "adamw_update: shapes must match; got w [2, 3] and [3, 2]", ShapeError);
-  CHECK_THROWS_AS(adamw_update(s.w, zeros({2, 3}, DType::f64), s.m, s.v, settings(1, false)), DTypeError);
-  CHECK_THROWS_AS(adamw_update(expand(zeros({1}), {2, 3}), s.dw, s.m, s.v, settings(1, false)), Error);
-  const Tensor count = zeros({}, DType::i64);
-  count_up(count);
-  count_up(count);
-  CHECK(count.item() == 2);
-  CHECK_THROWS_AS(count_up(zeros({2}, DType::i64)), ShapeError);
-  const Tensor ints[] = {zeros({2}, DType::i64)};
-  CHECK_THROWS_AS(global_norm(ints), DTypeError);
-}
-
-TEST_CASE("adamw_update, count_up, global_norm: strided gradients, no elements, f32 and f64") {
-  for (DType t : {DType::f32, DType::f64})
-    for (const Shape& shape : {Shape{3, 4}, Shape{0, 2}}) {
-      const State s = state_of(shape, t, 3);
-      check_op({.name = "adamw_update",
-                .op =
-                    [&](Args x) {
-                      const State own{x[0] * 1.0, x[1], s.m * 1.0, s.v * 1.0};  // written to: copies
-                      adamw_update(own.w, own.dw, own.m, own.v, settings(2, true));
-                      return own.w;
-                    },
-                .inputs = {Input::fixed(s.w), Input::fixed(s.dw)},
-                .order = 0,
-                .f32 = false});
-      check_op({.name = "global_norm",
-                .op = [](Args x) { return global_norm(x); },
-                .reference =
-                    [](Args x) {
-                      double total = 0;
-                      for (const Tensor& a : x)
-                        for (double v : a.to_vector<double>()) total += v * v;
-                      return scalar(std::sqrt(total), DType::f64);
-                    },
-                .inputs = {Input::fixed(s.w), Input::fixed(s.dw)},
-                .order = 0,
-                .f32 = false});
-    }
+  const Tensor w = zeros({2, 3}), m = zeros({2, 3}), v = zeros({2, 3});
+  const Tensor two[] = {m, v}, one[] = {m}, wrong[] = {m, zeros({3, 2})};
+  const UpdateStep at = third_step(false);
+  CHECK_THROWS_WITH_AS(adam_update(w, zeros({3, 2}), two, {}, at),
+                       "adam_update: shapes must match; got w [2, 3] and dw [3, 2]", ShapeError);
+  CHECK_THROWS_WITH_AS(adam_update(w, w, wrong, {}, at),
+                       "adam_update: shapes must match; got w [2, 3] and a state [3, 2]", ShapeError);
+  CHECK_THROWS_AS(adam_update(w, zeros({2, 3}, DType::f64), two, {}, at), DTypeError);
+  CHECK_THROWS_WITH_AS(sgd_update(expand(zeros({1}), {2, 3}), w, {}, {}, at),
+                       "sgd_update: w and its states must be contiguous; got w f32 [2, 3]", Error);
+  CHECK_THROWS_WITH_AS(sgd_update(w, w, one, {}, at), "sgd_update: these settings have the states {}; got {0}", Error);
+  CHECK_THROWS_WITH_AS(rmsprop_update(w, w, two, {.momentum = 0.5}, at),
+                       "rmsprop_update: these settings have the states {0, 2}; got {0, 1}", Error);
+  CHECK_THROWS_WITH_AS(adagrad_update(w, w, {}, {}, at), "adagrad_update: these settings have the states {0}; got {}",
+                       Error);
+  CHECK_THROWS_WITH_AS(lion_update(w, w, two, {}, at), "lion_update: these settings have the states {0}; got {0, 1}",
+                       Error);
+  UpdateStep wide = at;
+  wide.lr = zeros({2}, DType::f64);
+  CHECK_THROWS_WITH_AS(lion_update(w, w, one, {}, wide),
+                       "lion_update: lr, step and scale must be scalars on the device of w; got f64 [2] on cpu",
+                       ShapeError);
   check_op({.name = "count_up",
             .op =
                 [](Args x) {
@@ -150,10 +267,8 @@ TEST_CASE("adamw_update, count_up, global_norm: strided gradients, no elements, 
                   count_up(y);
                   return y;
                 },
-            .reference = naive_map([](const std::vector<double>& v) { return v[0] + 1; }),
+            .reference = naive_map([](const std::vector<double>& x) { return x[0] + 1; }),
             .inputs = {Input::fixed(scalar(41, DType::i64))},
             .order = 0});
   CHECK_THROWS_WITH_AS(count_up(zeros({2}, DType::i64)), "count_up: x must be a scalar; got x [2]", ShapeError);
-  const Tensor ints[] = {zeros({2}, DType::i64)};
-  CHECK_THROWS_WITH_AS(global_norm(ints), "global_norm: x must be f32 or f64; got i64", DTypeError);
 }

@@ -1,0 +1,26 @@
+#include "nn/optim/adam.h"
+
+namespace moegrad {
+
+Adam::Adam(const char* name, std::vector<ParameterGroup> groups, const Options& options, bool decoupled)
+    : Optimizer(name, std::move(groups), options.lr,
+                {"exp_avg", "exp_avg_sq", options.amsgrad ? "max_exp_avg_sq" : ""}),
+      options_(options),
+      decoupled_(decoupled) {
+  check(options.beta1 >= 0 && options.beta1 < 1, "beta1 must be in [0, 1)", options.beta1);
+  check(options.beta2 >= 0 && options.beta2 < 1, "beta2 must be in [0, 1)", options.beta2);
+  check(options.eps >= 0, "eps must not be negative", options.eps);
+}
+
+void Adam::update(const Trained& t, const Tensor& gradient, const UpdateStep& at) const {
+  adam_update(t.parameter.tensor, gradient, t.state,
+              {.beta1 = options_.beta1,
+               .beta2 = options_.beta2,
+               .eps = options_.eps,
+               .weight_decay = t.weight_decay,
+               .decoupled = decoupled_,
+               .amsgrad = options_.amsgrad},
+              at);
+}
+
+}  // namespace moegrad

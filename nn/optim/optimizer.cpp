@@ -1,0 +1,97 @@
+#include "nn/optim/optimizer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "core/autograd.h"
+
+namespace moegrad {
+
+std::vector<ParameterGroup> decay_matrices(Module& model, double weight_decay) {
+  std::vector<ParameterGroup> groups(2);
+  groups[0].weight_decay = weight_decay;
+  for (const Member& m : model.named_parameters())
+    groups[m.rank() >= 2 ? 0 : 1].parameters.push_back({m.name, *m.tensor});
+  return groups;
+}
+
+std::vector<ParameterGroup> one_group(Module& model, double weight_decay) {
+  std::vector<ParameterGroup> groups(1);
+  groups[0].weight_decay = weight_decay;
+  for (const Member& m : model.named_parameters()) groups[0].parameters.push_back({m.name, *m.tensor});
+  return groups;
+}
+
+Optimizer::Optimizer(const char* name, std::vector<ParameterGroup> groups, double lr, std::vector<std::string> names,
+                     double initial)
+    : name_(name), names_(std::move(names)), lr_(scalar(lr, DType::f64)) {
+  check(lr >= 0 && std::isfinite(lr), "lr must be finite and not negative", lr);
+  std::set<std::string> known;
+  std::set<const TensorBody*> bodies;
+  for (ParameterGroup& group : groups) {
+    check(group.weight_decay >= 0, "weight_decay must not be negative", group.weight_decay);
+    for (NamedTensor& p : group.parameters) {
+      if (!known.insert(p.name).second || !bodies.insert(&p.tensor.body()).second)
+        throw Error(fmt::format("{}: a parameter belongs to one group, under one name; got {} again", name_, p.name));
+      Trained t{p, zeros({}, DType::i64, p.tensor.device()), {}, group.weight_decay, group.lr_scale};
+      for (const std::string& state : names_)
+        t.state.push_back(state.empty() ? Tensor{}
+                                        : full(p.tensor.shape(), initial, p.tensor.dtype(), p.tensor.device()));
+      trained_.push_back(std::move(t));
+    }
+  }
+  if (trained_.empty())
+    throw Error(fmt::format("{}: there must be parameters that require a gradient; got none", name_));
+}
+
+void Optimizer::check(bool good, const char* rule, double value) const {
+  if (!good) throw Error(fmt::format("{}: {}; got {}", name_, rule, value));
+}
+
+void Optimizer::step(const Tensor& scale) {
+  no_grad guard;
+  for (const Trained& t : trained_) {
+    const Tensor gradient = t.parameter.tensor.grad();
+    if (!gradient) continue;
+    count_up(t.step);
+    update(t, gradient, {.lr = lr_, .step = t.step, .scale = scale, .lr_scale = t.lr_scale});
+  }
+}
+
+void Optimizer::zero_grad() {
+  for (const Trained& t : trained_) t.parameter.tensor.zero_grad();
+}
+
+void Optimizer::set_lr(double lr) {
+  check(lr >= 0 && std::isfinite(lr), "lr must be finite and not negative", lr);
+  lr_.assign(scalar(lr, DType::f64));
+}
+
+i64 Optimizer::steps() const {
+  i64 most = 0;
+  for (const Trained& t : trained_) most = std::max(most, static_cast<i64>(t.step.item()));
+  return most;
+}
+
+std::vector<Tensor> Optimizer::parameters() const {
+  std::vector<Tensor> list;
+  for (const Trained& t : trained_) list.push_back(t.parameter.tensor);
+  return list;
+}
+
+StateDict Optimizer::state_dict() const {
+  StateDict state{{"lr", lr_}};
+  for (const Trained& t : trained_) {
+    state.push_back({t.parameter.name + ".step", t.step});
+    for (std::size_t i = 0; i < names_.size(); ++i)
+      if (t.state[i]) state.push_back({t.parameter.name + "." + names_[i], t.state[i]});
+  }
+  return state;
+}
+
+void Optimizer::load_state_dict(const StateDict& values) { copy_state(name_, state_dict(), values); }
+
+}  // namespace moegrad

@@ -1,0 +1,24 @@
+#include "nn/optim/rmsprop.h"
+
+namespace moegrad {
+
+RMSprop::RMSprop(std::vector<ParameterGroup> groups, Options options)
+    : Optimizer("rmsprop", std::move(groups), options.lr,
+                {"square_avg", options.centered ? "grad_avg" : "", options.momentum != 0 ? "momentum_buffer" : ""}),
+      options_(options) {
+  check(options.alpha >= 0 && options.alpha <= 1, "alpha must be in [0, 1]", options.alpha);
+  check(options.momentum >= 0, "momentum must not be negative", options.momentum);
+  check(options.eps >= 0, "eps must not be negative", options.eps);
+}
+
+void RMSprop::update(const Trained& t, const Tensor& gradient, const UpdateStep& at) const {
+  rmsprop_update(t.parameter.tensor, gradient, t.state,
+                 {.alpha = options_.alpha,
+                  .eps = options_.eps,
+                  .momentum = options_.momentum,
+                  .weight_decay = t.weight_decay,
+                  .centered = options_.centered},
+                 at);
+}
+
+}  // namespace moegrad

@@ -1,0 +1,22 @@
+#include "nn/optim/sgd.h"
+
+namespace moegrad {
+
+SGD::SGD(std::vector<ParameterGroup> groups, Options options)
+    : Optimizer("sgd", std::move(groups), options.lr, {options.momentum != 0 ? "momentum_buffer" : ""}),
+      options_(options) {
+  check(options.momentum >= 0, "momentum must not be negative", options.momentum);
+  check(!options.nesterov || options.momentum > 0, "nesterov needs a momentum above 0", options.momentum);
+  check(!options.nesterov || options.dampening == 0, "nesterov takes no dampening", options.dampening);
+}
+
+void SGD::update(const Trained& t, const Tensor& gradient, const UpdateStep& at) const {
+  sgd_update(t.parameter.tensor, gradient, t.state,
+             {.momentum = options_.momentum,
+              .dampening = options_.dampening,
+              .weight_decay = t.weight_decay,
+              .nesterov = options_.nesterov},
+             at);
+}
+
+}  // namespace moegrad
