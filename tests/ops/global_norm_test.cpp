@@ -41,8 +41,8 @@ TEST_CASE("global_norm: of several tensors, strided ones too, for every p; any n
                 .reference =
                     [](Args x) {
                       double total = 0;
-                      for (const Tensor& a : x)
-                        for (double v : a.to_vector<double>()) total += v * v;
+                      for (const Tensor& each : x)
+                        for (double v : each.to_vector<double>()) total += v * v;
                       return scalar(std::sqrt(total), DType::f64);
                     },
                 .inputs = {Input::fixed(random_tensor(shape, 1, -1, 1, dtype)),

@@ -96,9 +96,12 @@ void check_update(const char* name, const Update& update, const Reference& refer
 }  // namespace
 
 TEST_CASE("sgd_update: equals the rule written out, f32 and f64, with and without clipping") {
-  check_update([](const Tensor& w, const Tensor& dw, std::span<const Tensor> s,
-                  const UpdateStep& at) { sgd_update(w, dw, s, {.weight_decay = 0.1}, at); },
-               [](double& w, double g, double(&)[3]) { w -= kRate * (g + 0.1 * w); }, 0);
+  check_update(
+      "sgd_update",
+      [](const Tensor& w, const Tensor& dw, std::span<const Tensor> s, const UpdateStep& at) {
+        sgd_update(w, dw, s, {.weight_decay = 0.1}, at);
+      },
+      [](double& w, double g, double(&)[3]) { w -= kRate * (g + 0.1 * w); }, 0);
   for (const bool nesterov : {false, true})
     check_update(
         "sgd_update",
