@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "core/autograd.h"
@@ -96,9 +97,39 @@ Tensor OneHot::dense() const {
 
 Tensor OneHot::detach() const { return make(routes_, scale_ ? scale_.detach() : Tensor{}, axes_, dtype_); }
 
+namespace {
+
+// Which axis of the table each visible axis is, unless they stand in the table's order: "; axes class 0, row 1".
+std::string describe_axes(const Labels& axes, int rows) {
+  std::string s;
+  bool in_order = true;
+  for (int i = 0; i < axes.size(); ++i) {
+    in_order &= axes[i] == (i < rows ? i : ~(i - rows));
+    s +=
+        fmt::format("{}{} {}", i ? ", " : "; axes ", axes[i] >= 0 ? "row" : "class", axes[i] >= 0 ? axes[i] : ~axes[i]);
+  }
+  return in_order ? "" : s;
+}
+
+i64 count_empty(const Routes& routes) {
+  std::vector<bool> empty(static_cast<std::size_t>(routes.rows().elements()));
+  for (int j = 0; j < routes.classes().rank(); ++j) {
+    const std::vector<i64> index = routes.index(j).to_vector<i64>();
+    for (std::size_t i = 0; i < empty.size(); ++i)
+      if (index[i] < 0) empty[i] = true;
+  }
+  return std::count(empty.begin(), empty.end(), true);
+}
+
+}  // namespace
+
 std::string OneHot::describe() const {
-  return fmt::format("{}one_hot(rows {}, classes {})", scale_ ? "scale * " : "", to_string(routes_->rows()),
-                     to_string(routes_->classes()));
+  std::string notes = describe_axes(axes_, routes_->rows().rank());
+  for (int r = 0; r < routes_->rows().rank(); ++r)
+    if (!axes_.contains(r)) notes += fmt::format("; summed over row {}", r);
+  if (const i64 empty = count_empty(*routes_)) notes += fmt::format("; {} empty", empty);
+  return fmt::format("{}one_hot(rows {}, classes {}{})", scale_ ? "scale * " : "", to_string(routes_->rows()),
+                     to_string(routes_->classes()), notes);
 }
 
 // ---- ops that keep the structure
