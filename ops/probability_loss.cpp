@@ -41,7 +41,8 @@ Tensor binary_cross_entropy(const Tensor& p, const Tensor& target) {
   return record("bce_loss", y, {p, target}, saves(kX0 | kX1), [](const GradArgs& g) -> Grads {
     const Tensor q = g.in(0), t = g.in(1);
     Tensor dp, dt;
-    if (g.needs(0)) dp = g.dy * (q - t) / clamp(q * (1.0 - q), 1e-12, kInfinity);
+    constexpr double least = 1e-12f;  // the f32 number, as PyTorch has it for every dtype
+    if (g.needs(0)) dp = g.dy * (q - t) / clamp(q * (1.0 - q), least, kInfinity);
     if (g.needs(1)) dt = g.dy * (clamp(log1p(neg(q)), -100, kInfinity) - clamp(log(q), -100, kInfinity));
     return {dp, dt};
   });

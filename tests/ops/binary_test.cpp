@@ -87,7 +87,7 @@ TEST_CASE("lerp: forward, gradient, second order; exact at both ends") {
 }
 
 TEST_CASE("addcmul: forward, gradient, second order") {
-  for (const Shape& x : {Shape{3, 4}, Shape{}, Shape{2, 1, 4}})
+  for (const Shape& x : {Shape{3, 4}, Shape{}, Shape{2, 1, 4}, Shape{0, 1, 4}})
     check_op({.name = "addcmul",
               .op = [](Args in) { return addcmul(in[0], in[1], in[2], -0.5); },
               .reference = naive_map([](const std::vector<double>& v) { return v[0] - 0.5 * v[1] * v[2]; }),

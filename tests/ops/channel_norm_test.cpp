@@ -102,19 +102,31 @@ TEST_CASE("batch_norm: with collected statistics; gradient to all five, second o
 }
 
 TEST_CASE("update_statistics: a moving average of the mean and the unbiased variance, without a gradient") {
-  const ChannelStatistics old{tensor({1, 2}, DType::f64), tensor({3, 4}, DType::f64)};
-  for (const Shape& shape : {Shape{5, 2}, Shape{2, 2, 3}}) {
-    Tensor x = random_tensor(shape, 1);
-    x.requires_grad_();
-    const ChannelStatistics now = update_statistics(old, x, 0.25);
-    CHECK_FALSE(now.mean.requires_grad());
-    for (const i64 c : {0, 1}) {
-      const Moments m = moments(
-          x, [&](const std::vector<i64>& at) { return at[1] == c; }, 1);
-      CHECK(std::abs(value_at(now.mean, {c}) - (0.75 * value_at(old.mean, {c}) + 0.25 * m.mean)) < 1e-15);
-      CHECK(std::abs(value_at(now.variance, {c}) - (0.75 * value_at(old.variance, {c}) + 0.25 * m.variance)) < 1e-15);
-    }
-  }
+  const auto naive = [](bool variance) {
+    return [variance](Args in) {  // x, old mean, old variance
+      const Tensor y = empty({in[0].dim(1)}, DType::f64);
+      for (i64 c = 0; c < y.dim(0); ++c) {
+        const Moments m = moments(
+            in[0], [&](const std::vector<i64>& at) { return at[1] == c; }, 1);
+        set_value(y, {c}, 0.75 * value_at(in[variance ? 2 : 1], {c}) + 0.25 * (variance ? m.variance : m.mean));
+      }
+      return y;
+    };
+  };
+  for (const Shape& shape : {Shape{5, 2}, Shape{2, 2, 3}, Shape{4, 0}})
+    for (const bool variance : {false, true})
+      check_op({.name = "update_statistics",
+                .op =
+                    [&](Args x) {
+                      const ChannelStatistics now = update_statistics({x[1], x[2]}, x[0], 0.25);
+                      return variance ? now.variance : now.mean;
+                    },
+                .reference = naive(variance),
+                .inputs = {shape, {shape[1]}, Input({shape[1]}, 0.5, 2)},
+                .order = 0});
+  Tensor x = random_tensor({5, 2}, 1);
+  x.requires_grad_();
+  CHECK_FALSE(update_statistics({zeros({2}, DType::f64), ones({2}, DType::f64)}, x).mean.requires_grad());
 }
 
 TEST_CASE("channel_norm: error texts name the op, the rule and the operands") {
