@@ -51,6 +51,7 @@ REASONS = {
     "own shapes": lambda op: op.tensors > 1 and not re.search(r"[Bb]roadcast", op.card),
     "never throws": None,  # takes every tensor
     "in place": None,  # writes to its arguments, and there is nothing to differentiate
+    "needs elements": None,  # an average of nothing is an error
     "one number": None,  # takes a tensor [] only
 }
 DERIVED = {
@@ -65,6 +66,7 @@ BLANKS = {
     **{f"{rule}_update": {"order": "in place"} for rule in ("adagrad", "adam", "average", "lion", "rmsprop", "sgd")},
     "cast": {"error text": "never throws"},
     "contiguous": {"error text": "never throws"},
+    "update_statistics": {"empty": "needs elements"},
     "count_up": {"order": "in place", "strided": "one number", "empty": "one number"},
 }
 
@@ -159,7 +161,7 @@ def run_tests(program, ops):
                     ops[name].note(*values)
                 else:
                     problems.append(f"a check has the name '{name}', which is no op of ops/*.h")
-            elif kind == "error" and (m := re.match(r'"(\w+)', rest)) and m[1] in ops:
+            elif kind == "error" and (m := re.match(r'"?(\w+)', rest)) and m[1] in ops:
                 ops[m[1]].cells["error text"] = "yes"
         return problems
 

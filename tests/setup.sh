@@ -8,7 +8,7 @@ tools=(c++ cmake ninja)  # by command, because not everybody has them from the s
 packages=(libopenblas-openmp-dev libfmt-dev nlohmann-json3-dev)
 for part in "$@"; do
   case $part in
-    tests) tools+=(ccache) packages+=(doctest-dev) ;;
+    tests) tools+=(ccache python3) packages+=(doctest-dev) ;;
     examples) packages+=(libcli11-dev) ;;
     ci) tools+=(clang-format-14) packages+=(libbenchmark-dev) ;;
     *) echo "setup.sh: unknown part $part" >&2; exit 2 ;;
@@ -28,8 +28,8 @@ if ! is_there apt-get || ! is_there dpkg-query; then
   cat <<'END'
 This script installs on Debian and Ubuntu only. Please install, then run it again:
   Fedora   sudo dnf install gcc-c++ libasan libubsan cmake ninja-build ccache openblas-devel fmt-devel \
-             doctest-devel json-devel cli11-devel google-benchmark-devel
-  Arch     sudo pacman -S --needed base-devel cmake ninja ccache openblas fmt doctest nlohmann-json cli11 benchmark
+             doctest-devel json-devel cli11-devel google-benchmark-devel python3
+  Arch     sudo pacman -S --needed base-devel cmake ninja ccache openblas fmt doctest nlohmann-json cli11 benchmark python
   macOS    brew install cmake ninja ccache libomp openblas fmt doctest nlohmann-json cli11 google-benchmark
            export OpenMP_ROOT="$(brew --prefix libomp)"
   others   a C++20 compiler with OpenMP, CMake 3.25 or newer, Ninja, and OpenBLAS built with USE_OPENMP=1;

@@ -153,3 +153,27 @@ TEST_CASE("channel_norm: error texts name the op, the rule and the operands") {
                        "update_statistics: variance must have one value per channel; got variance [2] and x [2, 6, 3]",
                        ShapeError);
 }
+
+TEST_CASE("op: update_statistics: f32 and f64, strided") {
+  for (const DType t : {DType::f32, DType::f64})
+    check_op({.name = "update_statistics",
+              .op =
+                  [](Args x) {
+                    return update_statistics({x[1], x[2]}, x[0], 0.25).mean;
+                  },
+              .reference =
+                  [](Args x) {
+                    Tensor y = zeros({2}, DType::f64);
+                    for (i64 c = 0; c < 2; ++c) {
+                      double sum = 0;
+                      for (i64 n = 0; n < 5; ++n) sum += value_at(x[0], {n, c});
+                      set_value(y, {c}, 0.75 * value_at(x[1], {c}) + 0.25 * sum / 5);
+                    }
+                    return y;
+                  },
+              .inputs = {Input::fixed(random_tensor({5, 2}, 1, -1, 1, t)), Input::fixed(tensor({1, 2}, t)),
+                         Input::fixed(tensor({3, 4}, t))},
+              .order = 0,
+              .value_tolerance = t == DType::f64 ? 1e-14 : 1e-6,
+              .f32 = false});
+}

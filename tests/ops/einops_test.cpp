@@ -296,3 +296,13 @@ TEST_CASE("einops: a structured one-hot stays one where only row axes are touche
   CHECK_LE(difference(cast(joined, DType::f64), rearrange(dense(cast(hot, DType::f64)), "g t k e -> g (t e) k")), 0);
   CHECK_EQ(reduce(hot, "g t k e -> g", "any").to_vector<i64>(), std::vector<i64>{1, 1});
 }
+
+TEST_CASE("op: repeat: no elements; the three ops name themselves") {
+  check_op({.name = "repeat", .op = [](Args x) { return repeat(x[0], "a b -> b 3 a"); }, .inputs = {{0, 2}}});
+  CHECK_THROWS_WITH_AS(rearrange(zeros({2}), "a b -> b a"), "rearrange \"a b -> b a\": x must have 2 axes; got x [2]",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(reduce(zeros({2}), "a b -> a", "sum"), "reduce \"a b -> a\": x must have 2 axes; got x [2]",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(repeat(zeros({2}), "a b -> a b 2"), "repeat \"a b -> a b 2\": x must have 2 axes; got x [2]",
+                       ShapeError);
+}

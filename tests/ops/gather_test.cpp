@@ -293,3 +293,22 @@ TEST_CASE("gather: strided indices are read as they lie") {
             .op = [](Args x) { return embedding(x[0], x[1]); },
             .inputs = {{5, 2}, Input::fixed(index)}});
 }
+
+TEST_CASE("op: gather, index_at, wrap_index: tables as inputs, strided, broadcast and empty") {
+  const Tensor i = tensor({{0, 2}, {1, -1}, {3, 3}}, DType::i64), column = tensor({{1}, {0}, {-1}}, DType::i64);
+  const auto pairs = [](Args x) { return index_at(x[0], {x[1], x[2]}); };
+  check_op({.name = "index_at", .op = pairs, .inputs = {{4, 5, 2}, Input::fixed(i), Input::fixed(column)}});
+  check_op({.name = "index_at", .op = pairs, .inputs = {{4, 5, 0}, Input::fixed(i), Input::fixed(i)}});
+  const auto along = [](Args x) { return take_along(x[0], 1, x[1]); };
+  check_op({.name = "take_along", .op = along, .inputs = {{3, 4}, Input::fixed(i)}});
+  check_op({.name = "take_along", .op = along, .inputs = {{1, 4}, Input::fixed(i)}});
+  const auto rows = [](Args x) { return gather(x[0], 1, x[1]); };
+  check_op({.name = "gather", .op = rows, .inputs = {{5, 4}, Input::fixed(i)}});
+  check_op({.name = "gather", .op = rows, .inputs = {{3, 4}, Input::fixed(zeros({3, 0}, DType::i64))}});
+  for (const Tensor& x : {i, zeros({0, 2}, DType::i64)})
+    check_op({.name = "wrap_index",
+              .op = [](Args a) { return wrap_index(a[0], 4); },
+              .reference = naive_map([](const std::vector<double>& v) { return v[0] < 0 ? v[0] + 4 : v[0]; }),
+              .inputs = {Input::fixed(x)},
+              .order = 0});
+}

@@ -104,3 +104,12 @@ TEST_CASE("pack, unpack: what is wrong, with the pattern") {
   CHECK_THROWS_AS(unpack(x, {{i64{1} << 40, i64{1} << 40, -1}}, "a *"), ShapeError);
   CHECK_THROWS_AS(unpack(zeros({0}), {{0, -1}}, "*"), ShapeError);
 }
+
+TEST_CASE("op: unpack: parts without elements") {
+  check_op({.name = "unpack",
+            .op =
+                [](Args x) {
+                  return unpack(x[0], {Shape{2}, Shape{3}}, "* a")[1];
+                },
+            .inputs = {{5, 0}}});
+}

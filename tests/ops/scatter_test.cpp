@@ -210,3 +210,10 @@ TEST_CASE("scatter_add: strided indices are read as they lie; no rows") {
        .op = [](Args x) { return scatter_add(x[0], 0, x[1], x[2]); },
        .inputs = {{5, 3}, Input::fixed(tensor({{0, 4, -1}, {2, 2, 2}, {0, 1, 3}, {0, 4, 0}}, DType::i64)), {4, 3}}});
 }
+
+TEST_CASE("op: index_put: no entries, and slices without elements") {
+  const auto op = [](Args x) { return index_put(x[0], {x[1]}, x[2]); };
+  const Tensor two = tensor({2, 0}, DType::i64);
+  check_op({.name = "index_put", .op = op, .inputs = {{3, 2}, Input::fixed(zeros({0}, DType::i64)), {0, 2}}});
+  check_op({.name = "index_put", .op = op, .inputs = {{3, 0}, Input::fixed(two), {2, 0}}});
+}

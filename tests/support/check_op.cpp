@@ -123,15 +123,14 @@ double difference(const Tensor& a, const Tensor& b) {
 
 namespace {
 
-// Indices have shapes of their own.
-bool broadcasts(const std::vector<Tensor>& inputs) {
-  const Tensor* first = nullptr;
-  for (const Tensor& x : inputs) {
-    if (is_int(x.dtype())) continue;
-    if (first && first->shape() != x.shape()) return true;
-    first = &x;
-  }
-  return false;
+// Operands of one kind differ in shape; or an axis of size 1 of an index table or of what it indexes meets a longer
+// one.
+bool broadcast_together(const Tensor& a, const Tensor& b) {
+  if (is_int(a.dtype()) == is_int(b.dtype())) return a.shape() != b.shape();
+  bool meets = false;
+  for (int i = 0; a.rank() == b.rank() && i < a.rank(); ++i)
+    meets |= a.dim(i) != b.dim(i) && (a.dim(i) == 1 || b.dim(i) == 1);
+  return meets;
 }
 
 // The run of one OpCheck.
@@ -142,8 +141,10 @@ class Run {
     for (const Input& in : check.inputs)
       inputs_.push_back(in.values ? *in.values : random_tensor(in.shape, ++seed * 7919, in.low, in.high));
     evidence_.op = check.name;
-    evidence_.broadcast = broadcasts(inputs_);
-    for (const Tensor& x : inputs_) evidence_.empty |= x.size() == 0;
+    for (const Tensor& x : inputs_) {
+      evidence_.empty |= x.size() == 0;
+      for (const Tensor& y : inputs_) evidence_.broadcast |= broadcast_together(x, y);
+    }
   }
   const Evidence& evidence() const { return evidence_; }
 

@@ -13,7 +13,7 @@ struct Evidence {
   std::set<std::string> dtypes = {};  ///< of the inputs, over all runs
   int order = 0;                      ///< highest order of a gradient that had elements to compare
   bool strided = false;               ///< an input had gaps between its elements
-  bool broadcast = false;             ///< two inputs of different shapes, none of them indices
+  bool broadcast = false;             ///< two inputs had different shapes
   bool empty = false;                 ///< an input had no elements
 };
 
