@@ -1,6 +1,6 @@
 #include "ops/einsum_lower.h"
 
-#include <map>
+#include <bit>
 
 #include "ops/arithmetic.h"
 #include "ops/cast.h"
@@ -50,7 +50,7 @@ Split split_by_layout(const TermLayout& t, Group group) {
 // As split_by_layout, but all axes are inner, which copies t, where a batch would be of thin products: below
 // kThinProduct rows BLAS spends more on packing the other operand, once per product, than a copy of t costs.
 Split split_for_product(const TermLayout& t, const Group& group, const TermLayout& other) {
-  constexpr i64 kThinProduct = 32;
+  constexpr i64 kThinProduct = 64;
   Split s = split_by_layout(t, group);
   const i64 products = product_of(t, s.outer);
   if (products > 1 && product_of(t, s.inner) < kThinProduct && products * other.shape.elements() > t.shape.elements())
@@ -138,24 +138,26 @@ EinsumTerm contract_dense(const EinsumTerm& a, const EinsumTerm& b, LabelSet kee
 struct Along {
   RoutesRef routes;
   Tensor scale;
-  std::map<int, int> role;  // letter -> row, class or feature label
+  LabelSet letters = 0;  // of either operand
+  int role[64];          // of a letter: row, class or feature label
+  void give(int letter, int label) { letters |= bit(letter), role[letter] = label; }
 };
 Along along_routes(const EinsumTerm& hot, const EinsumTerm& x) {
   const OneHot& h = *one_hot_of(hot.x);
-  Along along{h.routes(), h.scale(), {}};
-  for (int i = 0; i < hot.labels.size(); ++i) along.role[hot.labels[i]] = h.axes()[i];
+  Along along{.routes = h.routes(), .scale = h.scale()};
+  for (int i = 0; i < hot.labels.size(); ++i) along.give(hot.labels[i], h.axes()[i]);
   Group features;
   for (int l : x.labels)
-    if (!along.role.contains(l)) features.push_back(l);
+    if (!(along.letters & bit(l))) features.push_back(l);
   const Split split = split_by_layout(layout_of(x), features);
   int next = kFeature;
-  for (int l : split.inner) along.role[l] = next++;
+  for (int l : split.inner) along.give(l, next++);
   if (split.outer.empty()) return along;
 
   Shape rows = h.routes()->rows();
   const Labels own = all_axes(rows);
   for (int l : split.outer) {
-    along.role[l] = rows.rank();
+    along.give(l, rows.rank());
     rows.push_back(x.x.shape()[x.labels.find(l)]);
   }
   std::vector<Tensor> index;
@@ -181,9 +183,11 @@ EinsumTerm contract_routes(const EinsumTerm& hot, EinsumTerm x, LabelSet keep, D
   const Along along = along_routes(hot, x);
   Labels lx, ly;
   EinsumTerm y;
-  for (int l : x.labels) lx.push_back(along.role.at(l));
-  for (const auto& [letter, label] : along.role)
-    if (keep & bit(letter)) y.labels.push_back(letter), ly.push_back(label);
+  for (int l : x.labels) lx.push_back(along.role[l]);
+  for (LabelSet left = along.letters & keep; left; left &= left - 1) {
+    y.labels.push_back(std::countr_zero(left));
+    ly.push_back(along.role[y.labels.back()]);
+  }
   y.x = route_sum(along.routes, along.scale, x.x, lx, ly);
   return y;
 }

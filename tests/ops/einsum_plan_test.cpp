@@ -85,14 +85,14 @@ TEST_CASE("einsum_path: of six matrices the order of the matrix chain, of more a
 }
 
 TEST_CASE("einsum: operands are read as they lie, without copies") {
-  const i64 B = 3, S = 40, H = 4, D = 8, T = 50, E = 3, F = 36;
+  const i64 B = 3, S = 40, H = 4, D = 8, T = 50, E = 3, F = 64;
   const struct {
     const char* equation;
     Shape a, b;
   } rows[] = {{"bshd,bthd->bhst", {B, S, H, D}, {B, T, H, D}},
               {"bhst,bthd->bshd", {B, H, S, T}, {B, T, H, D}},
               {"td,edf->etf", {T, D}, {E, D, F}},
-              {"gecd,edf->gecf", {B, E, S, D}, {E, D, F}},
+              {"gecd,edf->gecf", {B, E, 64, D}, {E, D, F}},
               {"bnd,de->bne", {B, S, D}, {D, E}},
               {"ij,kj->ki", {S, D}, {T, D}},
               {"becd,bnec->bnd", {B, E, S, D}, {B, T, E, S}},
