@@ -12,6 +12,11 @@ Adam::Adam(const char* name, std::vector<ParameterGroup> groups, const Options& 
   check(options.eps >= 0, "eps must not be negative", options.eps);
 }
 
+void Adam::set_momentum(double momentum) {
+  check(momentum >= 0 && momentum < 1, "beta1 must be in [0, 1)", momentum);
+  options_.beta1 = momentum;
+}
+
 void Adam::update(const Trained& t, const Tensor& gradient, const UpdateStep& at) const {
   adam_update(t.parameter.tensor, gradient, t.state,
               {.beta1 = options_.beta1,

@@ -17,6 +17,7 @@ class Adam : public Optimizer {
   using Options = AdamOptions;
   Adam(std::vector<ParameterGroup> groups, Options options) : Adam("adam", std::move(groups), options, false) {}
   explicit Adam(std::vector<ParameterGroup> groups) : Adam(std::move(groups), Options{}) {}
+  void set_momentum(double momentum) override;
 
  protected:
   Adam(const char* name, std::vector<ParameterGroup> groups, const Options& options, bool decoupled);

@@ -70,6 +70,8 @@ void Optimizer::set_lr(double lr) {
   lr_.assign(scalar(lr, DType::f64));
 }
 
+void Optimizer::set_momentum(double momentum) { check(false, "it has no momentum to set", momentum); }
+
 i64 Optimizer::steps() const {
   i64 most = 0;
   for (const Trained& t : trained_) most = std::max(most, static_cast<i64>(t.step.item()));

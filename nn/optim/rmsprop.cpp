@@ -11,6 +11,11 @@ RMSprop::RMSprop(std::vector<ParameterGroup> groups, Options options)
   check(options.eps >= 0, "eps must not be negative", options.eps);
 }
 
+void RMSprop::set_momentum(double momentum) {
+  check(options_.momentum > 0 && momentum > 0, "momentum must have been, and stay, above 0", momentum);
+  options_.momentum = momentum;
+}
+
 void RMSprop::update(const Trained& t, const Tensor& gradient, const UpdateStep& at) const {
   rmsprop_update(t.parameter.tensor, gradient, t.state,
                  {.alpha = options_.alpha,

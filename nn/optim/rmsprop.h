@@ -14,6 +14,7 @@ class RMSprop : public Optimizer {
     bool centered = false;
   };
   RMSprop(std::vector<ParameterGroup> groups, Options options);
+  void set_momentum(double momentum) override;
 
  private:
   void update(const Trained& t, const Tensor& gradient, const UpdateStep& at) const override;

@@ -10,6 +10,11 @@ SGD::SGD(std::vector<ParameterGroup> groups, Options options)
   check(!options.nesterov || options.dampening == 0, "nesterov takes no dampening", options.dampening);
 }
 
+void SGD::set_momentum(double momentum) {
+  check(options_.momentum > 0 && momentum > 0, "momentum must have been, and stay, above 0", momentum);
+  options_.momentum = momentum;
+}
+
 void SGD::update(const Trained& t, const Tensor& gradient, const UpdateStep& at) const {
   sgd_update(t.parameter.tensor, gradient, t.state,
              {.momentum = options_.momentum,

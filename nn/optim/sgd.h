@@ -13,6 +13,7 @@ class SGD : public Optimizer {
     bool nesterov = false;
   };
   SGD(std::vector<ParameterGroup> groups, Options options);
+  void set_momentum(double momentum) override;
 
  private:
   void update(const Trained& t, const Tensor& gradient, const UpdateStep& at) const override;

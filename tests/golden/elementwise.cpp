@@ -46,8 +46,16 @@ Ops functions() {
           {"tanh", of_one(tanh)}};
 }
 
+// torch.add and torch.sub multiply their second operand by `alpha`.
+Op with_alpha(Tensor (*op)(const Tensor&, const Tensor&)) {
+  return [op](Inputs& x, Arguments& a) {
+    const double alpha = a.number("alpha", 1);
+    return op(x[0], alpha == 1 ? x[1] : x[1] * alpha);
+  };
+}
+
 Ops arithmetic() {
-  return {{"add", of_two(add)},
+  return {{"add", with_alpha(add)},
           {"add_scalar", [](Inputs& x, Arguments& a) { return x[0] + a.number("value"); }},
           {"addcmul", [](Inputs& x, Arguments& a) { return addcmul(x[0], x[1], x[2], a.number("value", 1)); }},
           {"atan2", of_two(atan2)},
@@ -67,7 +75,7 @@ Ops arithmetic() {
           {"pow_scalar", [](Inputs& x, Arguments& a) { return pow(x[0], a.number("exponent")); }},
           {"rdiv_scalar", [](Inputs& x, Arguments& a) { return a.number("value") / x[0]; }},
           {"rsub_scalar", [](Inputs& x, Arguments& a) { return a.number("value") - x[0]; }},
-          {"sub", of_two(sub)},
+          {"sub", with_alpha(sub)},
           {"sub_scalar", [](Inputs& x, Arguments& a) { return x[0] - a.number("value"); }}};
 }
 

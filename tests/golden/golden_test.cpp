@@ -92,6 +92,18 @@ TEST_CASE("golden: a copy passes, and fails by one case for every damage that is
   }
 }
 
+TEST_CASE("golden: a case that is not listed, or listed twice, fails the file") {
+  const Run hidden = run_damaged([](TensorFile& f) { edit_cases(f, [](Json& c) { c.erase(3); }); });
+  CHECK(hidden.totals == "0 passed, 1 failed, 0 deviating");
+  CHECK(hidden.text.find("belongs to no case") != std::string::npos);
+  const Run twice = run_damaged([](TensorFile& f) { edit_cases(f, [](Json& c) { c.push_back(c[3]); }); });
+  CHECK(twice.text.find("is there twice") != std::string::npos);
+  CHECK(twice.exit == 1);
+  const Run text = run_damaged([](TensorFile& f) { f.metadata["cases"] = "[{"; });
+  CHECK(text.text.find("the metadata's 'cases' is not JSON") != std::string::npos);
+  CHECK(text.exit == 1);
+}
+
 TEST_CASE("golden: integers, dtypes and shapes are compared, too") {
   Comparison c(1e-9);
   c.check("a", tensor({1, 2}, DType::i64), tensor({1, 2}, DType::i32));

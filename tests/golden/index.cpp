@@ -2,6 +2,7 @@
 #include "ops/gather.h"
 #include "ops/one_hot.h"
 #include "ops/pad.h"
+#include "ops/reduce.h"
 #include "ops/scatter.h"
 #include "ops/sort.h"
 #include "ops/views.h"
@@ -11,15 +12,13 @@ namespace moegrad::golden {
 namespace {
 
 Ops ordering() {
-  return {{"argsort",
-           [](Inputs& x, Arguments& a) { return argsort(x[0], a.axis("dim", -1), a.flag("descending", false)); }},
-          {"sort",
-           [](Inputs& x, Arguments& a) {
-             a.flag("stable", true);  // always stable
-             return sort(x[0], a.axis("dim", -1), a.flag("descending", false));
-           }},
-          {"sort_stable",
-           [](Inputs& x, Arguments& a) { return sort(x[0], a.axis("dim", -1), a.flag("descending", false)); }},
+  const auto sorted = [](Inputs& x, Arguments& a) {
+    a.flag("stable", true);  // always stable
+    return sort(x[0], a.axis("dim", -1), a.flag("descending", false));
+  };
+  return {{"argsort", [sorted](Inputs& x, Arguments& a) { return sorted(x, a).indices; }},
+          {"sort", sorted},
+          {"sort_stable", sorted},
           {"topk", [](Inputs& x, Arguments& a) {
              a.flag("sorted", true);  // always sorted
              return top_k(x[0], a.integer("k"), a.axis("dim", -1), a.flag("largest", true));
@@ -52,7 +51,11 @@ Ops reading() {
           {"index_pairs", read_positions},
           {"index_rows", read_positions},
           {"index_select", [](Inputs& x, Arguments& a) { return index_select(x[0], a.axis(), x[1]); }},
-          {"one_hot", [](Inputs& x, Arguments& a) { return one_hot(x[0], a.integer("num_classes")); }},
+          {"one_hot",
+           [](Inputs& x, Arguments& a) {
+             const i64 classes = a.integer("num_classes", -1);  // -1: as many as there are
+             return one_hot(x[0], classes < 0 ? static_cast<i64>(amax(x[0]).item()) + 1 : classes);
+           }},
           {"take_along_dim", [](Inputs& x, Arguments& a) {
              if (!a.has("dim")) return take_along(flatten(x[0]), 0, flatten(x[1]));
              return take_along(x[0], a.axis(), x[1]);

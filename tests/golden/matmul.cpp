@@ -23,6 +23,7 @@ std::optional<Size2> maybe_size2(Arguments& a, const std::string& key) {
 
 Tensor attend(Inputs& x, AttentionOptions options, Arguments& a) {
   if (a.has("scale")) options.scale = a.number("scale");
+  if (a.number("dropout_p", 0) != 0) throw CaseError("dropout_p: the file does not say what was dropped");
   // The file counts the keys that a query may see from the first one on, moegrad from the last: alike for as many
   // queries as keys.
   if (a.flag("is_causal", false)) {

@@ -102,11 +102,15 @@ void run_optimizer(Bundle& bundle, const Case& c, Comparison& comparison) {
   const bool maximize = args.flag("maximize", false);
   args.check_all_read();
 
+  const i64 steps = bundle.take(c.name + ".losses").size();
+  if (c.entry.value("steps", steps) != steps)
+    throw CaseError(fmt::format("the file has the losses of {} steps", steps));
+
   History seen;
   for (const auto& [name, x] : p) seen.parameters[name].push_back(copy(x));
   const Tensor x = bundle.take("data.in.X"), targets = bundle.take("data.in.t");
   const Tensor direction = scalar(maximize ? -1 : 1, DType::f64);
-  for (i64 step = c.entry.at("steps").get<i64>(); step > 0; --step) {
+  for (i64 step = 0; step < steps; ++step) {
     optimizer->zero_grad();
     const Tensor hidden = tanh(linear(x, p.at("w1"), p.at("b1")));
     const Tensor loss = cross_entropy(linear(hidden, p.at("w2"), p.at("b2")), targets);

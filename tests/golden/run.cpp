@@ -57,8 +57,8 @@ bool wanted(const std::string& path, const std::string& filter) {
   return path.starts_with(filter) || filter.empty() || path.find(filter) != std::string::npos;
 }
 
-// An op whose tensors are shared by the other cases and that computes nothing itself.
-bool is_data(const Case& c) { return c.op == "data"; }
+// A case whose tensors are shared by the others and that computes nothing itself.
+bool is_data(const Bundle& bundle, const Case& c) { return c.op == "data" && bundle.names(c.name + ".out.").empty(); }
 
 // A file that has been read is checked to its end: numbers that nothing was compared with are a failure.
 void check_all_taken(const Bundle& bundle, const std::string& prefix) {
@@ -66,11 +66,22 @@ void check_all_taken(const Bundle& bundle, const std::string& prefix) {
   if (!left.empty()) throw CaseError(fmt::format("nothing was compared with '{}'", left.front()));
 }
 
+// Every tensor must belong to a case: one that is not listed would never be compared.
+void check_no_strays(const Bundle& bundle, const std::vector<Case>& cases) {
+  const auto belongs = [&](const std::string& tensor) {
+    return std::any_of(cases.begin(), cases.end(), [&](const Case& c) { return tensor.starts_with(c.name + "."); });
+  };
+  for (const std::string& tensor : bundle.names(""))
+    if (!belongs(tensor)) throw CaseError(fmt::format("the tensor '{}' belongs to no case", tensor));
+}
+
 std::vector<Result> run_cases(Bundle& bundle, const Options& options) {
   const Judge judge{bundle.tolerance(), options.deviations};
   std::vector<Result> results;
-  for (const Case& c : cases_of(bundle)) {
-    if (is_data(c) || !wanted(bundle.name() + "/" + c.name, options.filter)) continue;
+  const std::vector<Case> cases = cases_of(bundle);
+  check_no_strays(bundle, cases);
+  for (const Case& c : cases) {
+    if (is_data(bundle, c) || !wanted(bundle.name() + "/" + c.name, options.filter)) continue;
     results.push_back(judge({bundle.name(), c.name, c.op}, c.op, c.args, [&](Comparison& comparison) {
       run_case(bundle, c, comparison);
       if (comparison.passed()) check_all_taken(bundle, c.name + ".");

@@ -90,7 +90,8 @@ void run_schedule(Bundle& bundle, const Case& c, Comparison& comparison) {
   if (make == table.end()) throw CaseError(fmt::format("unknown schedule '{}'", c.op));
   Arguments args(c.args, bundle.dtype());
   const Curves curves = make->second(args.number("base_lr", NAN), args);
-  const i64 steps = args.integer("steps", bundle.take(c.name + ".lr").size());
+  const i64 steps = bundle.take(c.name + ".lr").size();
+  if (args.integer("steps", steps) != steps) throw CaseError(fmt::format("the file has the rates of {} steps", steps));
   args.check_all_read();
   const auto check = [&](const char* what, const std::function<double(i64)>& curve) {
     std::vector<double> values;

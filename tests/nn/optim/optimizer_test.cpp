@@ -257,3 +257,26 @@ TEST_CASE("optimizers: settings out of range") {
   CHECK_THROWS_AS(lion.set_lr(NAN), Error);
   CHECK(lion.lr() == 1e-4);
 }
+
+TEST_CASE("optimizers: the momentum can be set while a run goes on") {
+  const auto path = [](auto&& optimizer, const Tensor& w, double momentum) {
+    optimizer.set_momentum(momentum);
+    for (int i = 0; i < 3; ++i) {
+      optimizer.zero_grad();
+      sum(square(w)).backward();
+      optimizer.step();
+    }
+    return w.to_vector<double>();
+  };
+  const auto fresh = [] { return tensor({1, -2}, DType::f64).requires_grad_(); };
+  const Tensor a = fresh(), b = fresh(), c = fresh(), d = fresh();
+  CHECK(path(SGD({{{{"w", a}}}}, {.lr = 0.1, .momentum = 0.1}), a, 0.5) ==
+        path(SGD({{{{"w", b}}}}, {.lr = 0.1, .momentum = 0.5}), b, 0.5));
+  CHECK(path(Adam({{{{"w", c}}}}, {.beta1 = 0.1}), c, 0.5) == path(Adam({{{{"w", d}}}}, {.beta1 = 0.5}), d, 0.5));
+  const Tensor w = fresh();
+  const std::vector<ParameterGroup> one{{{{"w", w}}}};
+  CHECK_THROWS_WITH_AS(Adagrad(one, {}).set_momentum(0.5), "adagrad: it has no momentum to set; got 0.5", Error);
+  CHECK_THROWS_AS(SGD(one, {}).set_momentum(0.5), Error);
+  CHECK_THROWS_AS(RMSprop(one, {.momentum = 0.5}).set_momentum(0), Error);
+  CHECK_THROWS_AS(Adam(one).set_momentum(1), Error);
+}
