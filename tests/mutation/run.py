@@ -65,11 +65,10 @@ def candidates(copy):
         source = sites.Source(name, path.read_text())
         for group, begin, end in regions(name, source):
             source.find(begin, end, group)
-        if source.mutants:
-            unique = {str(m.edits): m for m in reversed(source.mutants)}
-            source.mutants = sorted(unique.values(), key=lambda m: (m.edits[0][0], m.kind, m.what))
-            sources[name] = source
-            mutants += source.mutants
+        unique = {str(m.edits): m for m in reversed(source.mutants)}
+        source.mutants = sorted(unique.values(), key=lambda m: (m.edits[0][0], m.kind, m.what))
+        sources[name] = source
+        mutants += source.mutants
     sites.name_all(mutants)
     return sources, mutants
 
@@ -110,10 +109,19 @@ def first_lines(name):
     return lines + '#include "ops/unary.h"\n' if name.startswith("ops/") and name.endswith(".cpp") else lines
 
 
+def own_header(name):
+    """Where the mutants of a header go: a second copy, for the .cpp of the same name. All else keeps the header."""
+    return re.sub(r"\.h$", "_mutants.h", name)
+
+
 def write(copy, sources, name, mutants, planted=""):
+    """Writes a file with its mutants; returns the mutant of each line."""
     text, owners = sources[name].instrumented([m for m in mutants if m.file == name], first_lines(name))
-    path = copy / name
-    if path.read_text() != text + planted:
+    header = re.sub(r"\.cpp$", ".h", name)
+    if header != name and any(m.file == header for m in mutants):
+        text = text.replace(f'#include "{header}"', f'#include "{own_header(header)}"')
+    path = copy / own_header(name)
+    if not path.exists() or path.read_text() != text + planted:
         path.write_text(text + planted)
     return owners
 
@@ -131,7 +139,10 @@ def configure(copy, files):
 def compile_errors(copy, commands, sources, name, mutants):
     """Numbers of those of the mutants in `name` that do not compile."""
     owners = write(copy, sources, name, mutants)
-    command = commands[re.sub(r"\.h$", ".cpp", name)]
+    unit = re.sub(r"\.h$", ".cpp", name)
+    if unit != name:
+        write(copy, sources, unit, [m for m in mutants if m.file == unit] + mutants)
+    command = commands[unit]
     words = re.sub(r"^.*?ccache\s+|\s-M(?:D|[TF] \S+)| -o \S+", " ", command["command"])
     run = subprocess.run(f"nice {words} -fsyntax-only -fmax-errors=0", shell=True, cwd=command["directory"],
                          capture_output=True, text=True)
@@ -141,7 +152,7 @@ def compile_errors(copy, commands, sources, name, mutants):
         return {mutants[0].number}
     bad = set()  # those on the lines that the compiler names: of the error, or of the template's use
     for block in re.split(r"\n(?=\S+?:\d+:\d+: (?:fatal )?error:)|(?<=\n)(?=\S+: In )", run.stderr):
-        lines = [int(n) for f, n in re.findall(r"(?m)^\s*(?:from )?(\S+?):(\d+):\d+:.*$", block) if f.endswith(name)]
+        lines = [int(n) for f, n in re.findall(r"(?m)^\s*(?:from )?(\S+?):(\d+):\d+:.*$", block) if f.endswith(own_header(name))]
         owned = [owners[n - 1] for n in lines if n <= len(owners) and owners[n - 1]]
         if "error:" in block and owned:
             bad.add(owned[0])
@@ -151,9 +162,13 @@ def compile_errors(copy, commands, sources, name, mutants):
     return set().union(*(compile_errors(copy, commands, sources, name, m) for m in (mutants[:half], mutants[half:])))
 
 
-def choose(copy, commands, sources, order, sample):
-    """The first mutants of every queue that compile, numbered from 1; and those that do not."""
-    rejected, checked = set(), {}
+def choose(copy, commands, sources, order, sample, memory):
+    """The first mutants of every queue that compile, numbered from 1; and those that do not. What the compiler said of a
+    file is kept in the file `memory`, for the next run."""
+    verdicts = json.loads(memory.read_text()) if memory.exists() else {}
+    for source in sources.values():
+        source.verdict = verdicts.setdefault(hashlib.sha256(source.text.encode()).hexdigest(), {"good": [], "bad": []})
+    rejected = {i for source in sources.values() for i in source.verdict["bad"]}
     while True:
         chosen = []
         for group, share in GROUPS.items():
@@ -161,19 +176,18 @@ def choose(copy, commands, sources, order, sample):
         for number, m in enumerate(chosen, 1):
             m.number = number
         by_number = {m.number: m for m in chosen}
-        for name in sorted({m.file for m in chosen}, key=lambda name: (not name.endswith(".h"), name)):
-            wanted = {m.id for m in chosen if m.file == name}
-            if wanted == checked.get(name):
-                continue
-            bad = compile_errors(copy, commands, sources, name, [m for m in chosen if m.file == name])
-            print(f"  {name}: {len(wanted)} mutants, {len(bad)} do not compile", flush=True)
-            rejected |= {by_number[n].id for n in bad}
-            if not bad:
-                checked[name] = wanted
-            else:  # other files may include this one
-                write(copy, sources, name, [m for m in chosen if m.id not in rejected])
-        if all(m.id not in rejected for m in chosen):
+        unclear = {m.file for m in chosen if m.id not in sources[m.file].verdict["good"]}
+        if not unclear:
             return chosen, rejected
+        for name in sorted(unclear):
+            some, verdict = [m for m in chosen if m.file == name], sources[name].verdict
+            bad = {by_number[n].id for n in compile_errors(copy, commands, sources, name, some)}
+            print(f"  {name}: {len(some)} mutants, {len(bad)} do not compile", flush=True)
+            rejected |= bad
+            verdict["bad"] += bad
+            if not bad:
+                verdict["good"] = [m.id for m in some]
+            memory.write_text(json.dumps(verdicts))
 
 
 # ---- the tests
@@ -287,11 +301,12 @@ def main():
     copy = copy_sources(options.work.resolve())
     build = copy / "build/cpu"
     sources, mutants = candidates(copy)
-    commands = configure(copy, [name for name in sources if name.endswith(".cpp")])
+    commands = configure(copy, [name for name, s in sources.items() if s.mutants and name.endswith(".cpp")])
     print(f"{len(mutants)} possible mutants: {dict(Counter(m.group for m in mutants))}", flush=True)
     order = queues(mutants, options.seed)
-    chosen, rejected = choose(copy, commands, sources, order, options.sample)
-    for name in {m.file for m in chosen}:
+    chosen, rejected = choose(copy, commands, sources, order, options.sample, copy.parent / "compiled.json")
+    units = {m.file for m in chosen} | {re.sub(r"\.h$", ".cpp", m.file) for m in chosen}
+    for name in units:
         write(copy, sources, name, chosen)
     planted = len(chosen) + 1
     write(copy, sources, "ops/routes.cpp", chosen, PLANTED % planted)
