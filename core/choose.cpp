@@ -36,6 +36,17 @@ std::string RouteTape::difference(const RouteTape& other) const {
   return {};
 }
 
+i64 RouteTape::first_difference(const RouteTape& other) const {
+  const std::size_t both = std::min(choices_.size(), other.choices_.size());
+  for (std::size_t i = 0; i < both; ++i) {
+    const Choice &a = choices_[i], &b = other.choices_[i];
+    if (a.name != b.name || a.indices.shape() != b.indices.shape() ||
+        a.indices.to_vector<i64>() != b.indices.to_vector<i64>())
+      return static_cast<i64>(i);
+  }
+  return choices_.size() == other.choices_.size() ? -1 : static_cast<i64>(both);
+}
+
 TapeScope::TapeScope(RouteTape& tape, TapeMode mode) : tape_(tape), mode_(mode), outer_(std::exchange(current, this)) {}
 TapeScope::~TapeScope() { current = outer_; }
 
@@ -69,7 +80,10 @@ Tensor TapeScope::answer(const Question& q) { return answer(current, q); }
 Tensor choose(const char* name, const Tensor& scores, const std::function<Tensor()>& make_indices,
               const std::function<double(const Tensor&)>& margin) {
   no_grad guard;
-  const Tensor indices = TapeScope::answer({name, scores, make_indices, margin});
+  const Tensor indices = [&] {
+    Observer::Pause choice_is_told_as_a_whole;
+    return TapeScope::answer({name, scores, make_indices, margin});
+  }();
   if (Observer::any()) Observer::tell([&](Observer& o) { o.chose(name, scores, indices); });
   return indices;
 }

@@ -28,6 +28,8 @@ class RouteTape {
   double margin() const;
   /// Names the first choice in which two tapes differ, and where: empty if they agree.
   std::string difference(const RouteTape& other) const;
+  /// Its place; -1 if they agree.
+  i64 first_difference(const RouteTape& other) const;
 
  private:
   friend class TapeScope;

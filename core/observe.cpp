@@ -12,12 +12,12 @@ Observer::Observer() : outer_(std::exchange(innermost, this)) {}
 Observer::~Observer() { innermost = outer_; }
 bool Observer::any() { return innermost != nullptr; }
 
+Observer::Pause::Pause() : innermost_(std::exchange(innermost, nullptr)) {}
+Observer::Pause::~Pause() { innermost = innermost_; }
+
 void Observer::tell(const std::function<void(Observer&)>& event) {
-  struct Unwatched {  // while it lives, nobody watches
-    Observer* first = std::exchange(innermost, nullptr);
-    ~Unwatched() { innermost = first; }
-  } unwatched;
-  for (Observer* o = unwatched.first; o; o = o->outer_) event(*o);
+  const Pause unwatched;
+  for (Observer* o = unwatched.innermost_; o; o = o->outer_) event(*o);
 }
 
 NameScope::NameScope(const std::string& name) : before_(std::exchange(scope_name, &name)) {}

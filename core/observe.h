@@ -27,6 +27,18 @@ class Observer {
   /// The rule ended (`dxs` holds one gradient per input, or fewer), or threw (`dxs` is null).
   virtual void rule_ended(const Node& /*node*/, std::span<const Tensor> /*dys*/, const SmallList<Tensor, 3>* /*dxs*/) {}
 
+  /// While it lives, nobody watches: for what is a part of something that is told as a whole.
+  class Pause {
+   public:
+    Pause();
+    ~Pause();
+    Pause(const Pause&) = delete;
+    Pause& operator=(const Pause&) = delete;
+
+   private:
+    friend class Observer;
+    Observer* innermost_;
+  };
   /// Does anybody watch this thread?
   static bool any();
   /// Calls `event` with every observer, for the engine.

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/autograd.h"
+#include "nn/recompute.h"
 #include "ops/arithmetic.h"
 #include "ops/random.h"
 #include "ops/slice.h"
@@ -39,7 +40,8 @@ Tensor LanguageModel::forward(const Tensor& tokens, Context& context) const {
   Tensor x = dropout.forward(token_embedding.forward(tokens) + positions, context);  // [B, S, D]
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     Inside here(context, "blocks", static_cast<i64>(i));
-    x = blocks[i]->forward(x, context);
+    const auto block = [&layer = *blocks[i]](const Tensor& in, Context& c) { return layer.forward(in, c); };
+    x = options.recompute ? checkpoint(block, x, context) : block(x, context);
   }
   return head.forward(norm.forward(x));  // [B, S, V]
 }

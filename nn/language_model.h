@@ -19,6 +19,7 @@ struct LanguageModel : Module {
   struct Options {
     i64 vocabulary = 0, context = 32, width = 128, layers = 4, heads = 4;
     double dropout = 0;
+    bool recompute = false;  ///< of each block, keep the input alone for backward (nn/recompute.h)
   };
   /// Makes the feed-forward layer of block i, for the given gain of its output weights.
   using MakeFeedForward = std::function<std::unique_ptr<Layer>(i64 i, double output_gain, Init& init)>;

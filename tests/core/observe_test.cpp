@@ -77,6 +77,17 @@ TEST_CASE("observe: a rule that throws is told as failed, and the observer stays
   CHECK(Observer::any());
 }
 
+TEST_CASE("observe: what runs in a pause is told to nobody, nor the parts of a choice") {
+  const Tensor x = tensor({{3, 1}, {1, 2}});
+  Diary diary;
+  {
+    Observer::Pause quiet;
+    exp(x);
+  }
+  argmax(x, 0, true);  // permutes
+  CHECK(diary.lines == "chose argmax\n");
+}
+
 TEST_CASE("observe: an exception thrown by an observer reaches the caller of the op") {
   struct Refuses final : Observer {
     void ran(const Node& node, std::span<const Tensor>, std::span<const Tensor>) override { throw Error(node.name); }

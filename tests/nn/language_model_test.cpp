@@ -45,6 +45,29 @@ TEST_CASE("language model: parameters by hand, names, logits' shape, causality")
   CHECK_THROWS_AS(model.forward(tensor({{5}}, DType::i64), context), IndexError);
 }
 
+TEST_CASE("language model: recompute changes no bit of the loss and its gradients, and keeps less") {
+  const auto train = [](bool recompute) {
+    Random random(1);
+    Init init(random);
+    LanguageModel model =
+        make({.vocabulary = 5, .context = 32, .width = 16, .layers = 3, .heads = 2, .dropout = 0.1}, init, 64);
+    model.options.recompute = recompute;
+    Context context{.training = true, .random = &random};
+    const Tensor tokens = full({8, 32}, 2, DType::i64);
+    const i64 before = memory::stats().current_bytes;
+    const Tensor loss = cross_entropy(model.forward(tokens, context), tokens);
+    const i64 kept = memory::stats().current_bytes - before;
+    std::vector<double> all{loss.item()};
+    for (const Tensor& g : grad(loss, model.parameters()))
+      for (const double v : g.to_vector<double>()) all.push_back(v);
+    return std::pair(all, kept);
+  };
+  const auto [values, kept] = train(false);
+  const auto [again, kept_less] = train(true);
+  CHECK(values == again);
+  CHECK(3 * kept_less < kept);
+}
+
 TEST_CASE("language model: gradient of the loss in every parameter") {
   Random random(1);
   Init init(random, DType::f64);

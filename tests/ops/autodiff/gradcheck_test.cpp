@@ -6,10 +6,7 @@
 
 #include "core/autograd.h"
 #include "core/choose.h"
-#include "ops/arithmetic.h"
-#include "ops/reduce.h"
-#include "ops/slice.h"
-#include "ops/unary.h"
+#include "ops/ops.h"
 #include "tests/support/check_op.h"
 
 using namespace moegrad;
@@ -104,9 +101,71 @@ TEST_CASE("gradcheck: a step that flips a choice is reported, not compared; free
   CHECK(report.element == 1);
   CHECK(report.text() ==
         "gradient of order 1, input 0, element 1: a step of -1e-05 changes a choice, so there is no derivative to "
-        "compare (choice 0 (maximum []): element 0 is 1 and 2); use other inputs, a smaller eps or freeze_routes");
+        "compare (choice 0 (maximum []): element 0 is 1 and 2; its margin is 0); use other inputs (redraw), a smaller "
+        "eps or freeze_routes");
   CHECK(gradcheck(doubled_maximum, {tie}, {.freeze_routes = true}).ok);
   CHECK(gradcheck(doubled_maximum, {tie}, {.order = 2, .freeze_routes = true}).ok);
+}
+
+TEST_CASE("gradcheck: a margin that a step nearly uses up is refused, with its name, size and eps; redraw moves away") {
+  // the largest of three by a margin of 1.5 eps: steps of one element do not flip it, but they come near
+  const Function f = [](const std::vector<Tensor>& in) { return top_k(in[0], 1).values; };
+  const Tensor near = tensor({1, 3, 3 - 1.5e-5}, DType::f64);
+  const GradReport report = gradcheck(f, {near}, {.names = {"logits"}});
+  CHECK_FALSE(report.ok);
+  CHECK(report.flips);
+  CHECK(
+      report.text() ==
+      "gradient of order 1, input 0 (logits), element 1: a step of 1e-05 could change choice 0 (top_k [1]): its margin "
+      "is 1.5e-05, and the step moves that by 1e-05; use other inputs (redraw), a smaller eps or freeze_routes");
+  CHECK(gradcheck(f, {near}, {.eps = 1e-6}).ok);
+  CHECK(gradcheck(f, {near}, {.freeze_routes = true}).ok);
+  const GradReport again = gradcheck(f, {near}, {.redraw = 5});
+  CHECK(again.ok);
+  CHECK(again.redrawn > 0);
+  CHECK_FALSE(again.flips);
+}
+
+TEST_CASE("gradcheck: redraw gives up after the given number, and does not hide a wrong gradient") {
+  const Function restless = [](const std::vector<Tensor>& in) {  // a step of eps turns the sine by 10 radians
+    return top_k(concat({sin(in[0] * 1e6), zeros({1}, DType::f64)}, 0), 1).values;
+  };
+  const GradReport report = gradcheck(restless, {random_tensor({4}, 1)}, {.redraw = 3});
+  CHECK_FALSE(report.ok);
+  CHECK((report.flips && report.redrawn == 3));
+  const GradReport wrong =
+      gradcheck(square_with_factors(tensor({1, 2}, DType::f64)), {tensor({1, 2}, DType::f64)}, {.redraw = 3});
+  CHECK_FALSE(wrong.ok);
+  CHECK(wrong.redrawn == 0);
+}
+
+TEST_CASE("gradcheck: ties between scores that no input moves are no reason to refuse") {
+  const Function f = [](const std::vector<Tensor>& in) {
+    const Tensor chosen = top_k(zeros({3}, DType::f64), 1).indices;
+    return index_select(in[0], 0, chosen);
+  };
+  CHECK(gradcheck(f, {random_tensor({3}, 1)}).ok);
+}
+
+TEST_CASE("gradcheck: reports every input, and says which outcome no choice took") {
+  const Function f = [](const std::vector<Tensor>& in) {
+    const Tensor chosen = top_k(in[0], 1, 1).indices;  // [2, 1], of 3 experts
+    return index_select(in[1], 0, reshape(chosen, {2})) * take_along(in[0], 1, chosen);
+  };
+  const std::vector<Tensor> xs{tensor({{3, 1, 2}, {2.5, 0, 1}}, DType::f64), random_tensor({3, 2}, 1),
+                               ones({2}, DType::f64)};
+  const GradReport report = gradcheck(f, xs, {.names = {"scores", "experts", "unused"}});
+  CHECK(report.ok);
+  REQUIRE(report.inputs.size() == 3);
+  CHECK(report.inputs[0].note.empty());
+  CHECK(report.inputs[1].note == "no gradient for 1, 2, which choice 0 (top_k [2, 1]) never takes");
+  CHECK(report.inputs[2].text().starts_with("unused [2]: ok, worst "));
+  CHECK(report.inputs[2].text().ends_with(
+      ": numeric 0, analytic 0, relative error 0; no gradient, and the output does not change with it"));
+  CHECK(report.inputs[0].relative() < 1e-8);
+  CHECK(report.table().find("\n  experts [3, 2]: ok, worst ") != std::string::npos);
+  CHECK_THROWS_WITH_AS(gradcheck(f, xs, {.names = {"scores"}}),
+                       "gradcheck: there must be one name for each x; got 1 for 3", Error);
 }
 
 TEST_CASE("gradcheck: large inputs are sampled; the random direction sees every element") {

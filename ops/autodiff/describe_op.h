@@ -1,0 +1,18 @@
+// One op of a graph in words, for diagnostics.
+#pragma once
+#include <span>
+#include <string>
+
+#include "core/autograd.h"
+
+namespace moegrad {
+
+/// "softmax(f64 [2, 3]; axis = 1)"; "none" stands for an empty handle.
+std::string describe_op(const char* name, const std::string& attributes, std::span<const Tensor> inputs);
+/// The same of a node in a graph, also of a released one.
+std::string describe_op(const Node& node);
+/// "input 1", "input 1 (parameter 'head.weight')" if it is a leaf with a name.
+std::string describe_input(const Tensor& x, std::size_t i);
+std::string describe_input(const Node& node, int i);
+
+}  // namespace moegrad
