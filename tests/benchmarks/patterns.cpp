@@ -35,7 +35,7 @@ void einsum_planned(benchmark::State& state, const char* equation, const std::ve
   for (std::size_t before = 0; before < 64; ++before)
     for (std::size_t after = 0; after < 32; ++after)
       texts.push_back(std::string(before, ' ') + equation + std::string(after, ' '));
-  std::size_t next = 0;
+  static std::size_t next = 0;  // repetitions go on where the one before stopped
   for (auto _ : state) benchmark::DoNotOptimize(einsum(texts[next++ % texts.size()], x));
 }
 
