@@ -1,5 +1,6 @@
 // Calls with a pattern: rearrange, reduce, repeat, pack, unpack.
 #include "core/shape.h"
+#include "ops/concat.h"
 #include "ops/einops.h"
 #include "ops/pack.h"
 #include "tests/golden/adapters.h"
@@ -7,13 +8,13 @@
 namespace moegrad::golden {
 namespace {
 
-// What rearrange, reduce and repeat have in common.
+// What rearrange, reduce and repeat have in common. Several inputs are one, stacked along a new first axis.
 template <class Fn> Op with_sizes(Fn call) {
   return [call](Inputs& x, Arguments& a) -> Outputs {
     const auto named = a.sizes("sizes");
     std::vector<AxisSize> sizes;
     for (const auto& [name, size] : named) sizes.push_back({name, size});
-    return {call(x[0], a, std::span<const AxisSize>(sizes))};
+    return {call(x.count() > 1 ? stack(x.all(), 0) : x[0], a, std::span<const AxisSize>(sizes))};
   };
 }
 
