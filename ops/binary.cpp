@@ -1,9 +1,12 @@
 #include "ops/binary.h"
 
+#include <fmt/format.h>
+
 #include "core/autograd.h"
 #include "ops/arithmetic.h"
 #include "ops/compare.h"
 #include "ops/loops.h"
+#include "ops/reduce.h"
 #include "ops/unary.h"
 #include "ops/where.h"
 
@@ -20,20 +23,32 @@ void check(const char* op, const Tensor& a, const Tensor& b, const Tensor& c) {
   broadcast(op, broadcast(op, a.shape(), b.shape()), c.shape());
 }
 
-template <class Op> Tensor apply(const char* name, const Tensor& a, const Tensor& b) {
-  check(name, a, b);
+template <class Op, class T> Tensor apply(const char* name, const Tensor& a, const Tensor& b) {
   const Tensor y = empty(broadcast(name, a.shape(), b.shape()), a.dtype(), a.device());
-  with_float(name, a.dtype(), [&]<class F>() {
-    MOEGRAD_LAUNCH(a.device(), map2, Op{}, a.data<F>(), b.data<F>(), y.data<F>(),
-                   nest_over<3>(y.shape(), {&a, &b, &y}));
-  });
+  MOEGRAD_LAUNCH(a.device(), map2, Op{}, a.data<T>(), b.data<T>(), y.data<T>(), nest_over<3>(y.shape(), {&a, &b, &y}));
   return y;
+}
+template <class Op> Tensor apply_float(const char* name, const Tensor& a, const Tensor& b) {
+  check(name, a, b);
+  return with_float(name, a.dtype(), [&]<class T>() { return apply<Op, T>(name, a, b); });
+}
+
+// Quotients of whole numbers, too. Where values can be read without a synchronisation, 0 is refused.
+template <class Op> Tensor apply_number(const char* name, const Tensor& a, const Tensor& b) {
+  check_same_device(name, a, b);
+  check_same_dtype(name, a, b);
+  return with_number(name, a.dtype(), [&]<class T>() {
+    broadcast(name, a.shape(), b.shape());
+    if (is_int(b.dtype()) && b.device() == Device::cpu && any(eq(b, scalar_like(0, b))).item() != 0)
+      throw Error(fmt::format("{}: an integer cannot be divided by 0; got b {} with a 0 in it", name, describe(b)));
+    return apply<Op, T>(name, a, b);
+  });
 }
 
 }  // namespace
 
 Tensor atan2(const Tensor& y, const Tensor& x) {
-  return record("atan2", apply<formula::Atan2>("atan2", y, x), {y, x}, saves(kX0 | kX1),
+  return record("atan2", apply_float<formula::Atan2>("atan2", y, x), {y, x}, saves(kX0 | kX1),
                 [](const GradArgs& g) -> Grads {
                   const Tensor p = g.in(0), q = g.in(1), r = square(p) + square(q);
                   const Tensor d = g.dy / (r + eq(r, scalar_like(0, r)));  // the numerator at the origin is 0
@@ -41,8 +56,18 @@ Tensor atan2(const Tensor& y, const Tensor& x) {
                 });
 }
 
+Tensor floor_divide(const Tensor& a, const Tensor& b) {
+  return apply_number<formula::FloorDivide>("floor_divide", a, b);
+}
+Tensor remainder(const Tensor& a, const Tensor& b) {
+  return record("remainder", apply_number<formula::Remainder>("remainder", a, b), {a, b}, saves(kX0 | kX1),
+                [](const GradArgs& g) -> Grads {
+                  return {g.dy, g.needs(1) ? neg(g.dy * floor_divide(g.in(0), g.in(1))) : Tensor{}};
+                });
+}
+
 Tensor logaddexp(const Tensor& a, const Tensor& b) {
-  return record("logaddexp", apply<formula::LogAddExp>("logaddexp", a, b), {a, b}, saves(kX0 | kX1),
+  return record("logaddexp", apply_float<formula::LogAddExp>("logaddexp", a, b), {a, b}, saves(kX0 | kX1),
                 [](const GradArgs& g) -> Grads {
                   const Tensor p = g.in(0), q = g.in(1);
                   const Tensor same_infinity = logical_and(eq(p, q), logical_not(isfinite(p)));

@@ -135,8 +135,11 @@ Tensor pow(double c, const Tensor& x) {
 
 Tensor clamp(const Tensor& x, double low, double high) {
   if (!(low <= high)) throw Error(fmt::format("clamp: low must be <= high; got low = {} and high = {}", low, high));
-  const Tensor y = with_float("clamp", x.dtype(), [&]<class T>() {
-    return apply<formula::Clamp<T>, T>({static_cast<T>(low), static_cast<T>(high)}, x);
+  if (is_int(x.dtype()))
+    for (const double bound : {low, high})
+      if (std::isfinite(bound)) check_whole("clamp", bound, x);
+  const Tensor y = with_number("clamp", x.dtype(), [&]<class T>() {
+    return apply<formula::Clamp<T>, T>({convert<T>(low), convert<T>(high)}, x);
   });
   return record(
       "clamp", y, {x}, saves(kX0),

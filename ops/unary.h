@@ -53,8 +53,10 @@ Tensor pow(const Tensor& x, double c);
 /// y = c^x for a fixed c.  Dtypes f32, f64.  Gradient: dy y ln c (NaN for c < 0); 0 for c = 0 and x >= 0; any order.
 Tensor pow(double c, const Tensor& x);
 
-/// y = min(max(x, low), high); NaN stays NaN. An infinite bound leaves its side open.
-///   Gradient  dy where low <= x <= high (the bounds included), else 0; any order.   Errors: Error, low > high
+/// y = min(max(x, low), high); NaN stays NaN. An infinite bound leaves its side open.  Dtypes f32, f64, i32,
+/// i64.
+///   Gradient  dy where low <= x <= high (the bounds included), else 0; any order
+///   Errors    Error: low > high.  DTypeError: x holds integers and a bound is not whole
 Tensor clamp(const Tensor& x, double low, double high);
 
 namespace formula {

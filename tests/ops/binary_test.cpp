@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "core/autograd.h"
 #include "tests/support/check_op.h"
@@ -69,6 +70,47 @@ TEST_CASE("logaddexp: equal, distant and infinite operands") {
   check_op({.name = "logaddexp",  // a tie is no kink
             .op = [](Args x) { return logaddexp(x[0], x[1]); },
             .inputs = {Input::at(tensor({1, 2}, DType::f64)), Input::at(tensor({1, 2}, DType::f64))}});
+}
+
+TEST_CASE("floor_divide and remainder: forward, gradient, second order, strided and broadcast operands") {
+  const auto quotient = [](const std::vector<double>& v) { return std::floor(v[0] / v[1]); };
+  for (const auto& [a, b] :
+       {std::pair<Shape, Shape>{{3, 5}, {3, 5}}, {{3, 5}, {5}}, {{2, 1, 4}, {3, 1}}, {{0, 3}, {3}}})
+    for (const double sign : {1.0, -1.0}) {
+      const std::vector<Input> inputs{Input(a, -4, 4), sign > 0 ? Input(b, 0.5, 2) : Input(b, -2, -0.5)};
+      check_op({.name = "floor_divide",
+                .op = [](Args x) { return floor_divide(x[0], x[1]); },
+                .reference = naive_map(quotient),
+                .inputs = inputs,
+                .order = 0});
+      check_op({.name = "remainder",
+                .op = [](Args x) { return remainder(x[0], x[1]); },
+                .reference = naive_map([&](const std::vector<double>& v) { return v[0] - v[1] * quotient(v); }),
+                .inputs = inputs});
+    }
+}
+
+TEST_CASE("floor_divide and remainder: integers as in Python, at the ends of their range, and floats at the edge") {
+  const Tensor a = tensor({7, -7, 7, -7, 6, -6}, DType::i64), b = tensor({2, 2, -2, -2, 3, 3}, DType::i64);
+  CHECK(floor_divide(a, b).to_vector<i64>() == std::vector<i64>{3, -4, -4, 3, 2, -2});
+  CHECK(remainder(a, b).to_vector<i64>() == std::vector<i64>{1, 1, -1, -1, 0, 0});
+  const i32 lowest = std::numeric_limits<i32>::lowest();
+  const Tensor low = from_vector(std::vector<i32>{lowest, lowest}, {2});
+  const Tensor by = from_vector(std::vector<i32>{-1, 1}, {2});
+  CHECK(floor_divide(low, by).to_vector<i32>() == std::vector<i32>{lowest, lowest});
+  CHECK(remainder(low, by).to_vector<i32>() == std::vector<i32>{0, 0});
+  // 1 / 0.1 rounds to 10, but 0.1 is a little more than a tenth.
+  const Tensor one = scalar(1, DType::f64), tenth = scalar(0.1, DType::f64), zero = scalar(0, DType::f64);
+  CHECK_EQ(floor_divide(one, tenth).item(), 9);
+  CHECK_EQ(remainder(one, tenth).item(), std::fmod(1, 0.1));
+  CHECK_EQ(floor_divide(one, zero).item(), INFINITY);
+  CHECK(std::isnan(remainder(one, zero).item()));
+  CHECK_THROWS_WITH_AS(floor_divide(a, tensor({1, 0, 1, 1, 1, 1}, DType::i64)),
+                       "floor_divide: an integer cannot be divided by 0; got b i64 [6] with a 0 in it", Error);
+  CHECK_THROWS_WITH_AS(remainder(a, zeros({}, DType::i64)),
+                       "remainder: an integer cannot be divided by 0; got b i64 [] with a 0 in it", Error);
+  CHECK_THROWS_WITH_AS(remainder(zeros({2}, DType::boolean), zeros({2}, DType::boolean)),
+                       "remainder: x must be f32, f64, i32 or i64; got bool", DTypeError);
 }
 
 TEST_CASE("lerp: forward, gradient, second order; exact at both ends") {

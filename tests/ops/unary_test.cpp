@@ -133,6 +133,14 @@ TEST_CASE("clamp: values, gradient inside and outside, NaN, the borders") {
   CHECK(clamp(scalar(7), -INFINITY, 1).item() == 1);
 }
 
+TEST_CASE("clamp: integers, with open sides") {
+  const Tensor x = from_vector(std::vector<i64>{-5, 0, 7, std::numeric_limits<i64>::max()}, {4});
+  CHECK(clamp(x, -1, 3).to_vector<i64>() == std::vector<i64>{-1, 0, 3, 3});
+  CHECK(clamp(x, 0, INFINITY).to_vector<i64>() == std::vector<i64>{0, 0, 7, std::numeric_limits<i64>::max()});
+  CHECK_THROWS_WITH_AS(clamp(x, 0.5, 3),
+                       "clamp: a number beside i64 must be whole and in its range; got 0.5 and i64 [4]", DTypeError);
+}
+
 TEST_CASE("functions of one number: error texts") {
   CHECK_THROWS_WITH_AS(exp(zeros({2}, DType::i64)), "exp: x must be f32 or f64; got i64", DTypeError);
   CHECK_THROWS_WITH_AS(neg(zeros({2}, DType::boolean)), "neg: x must be f32, f64, i32 or i64; got bool", DTypeError);
