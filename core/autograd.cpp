@@ -64,7 +64,7 @@ bool declares(const Node& node, int i) {
 // The node will hang on y's body: a body that is elsewhere in a graph, or that the op was given, is not y's own.
 void check_own(const Node& node, const Tensor& y, std::span<const Tensor> inputs) {
   if (!is_float(y.dtype()))
-    throw InternalError(fmt::format("{}: only f32 and f64 have gradients; got y {}", node.name, describe(y)));
+    throw InternalError(fmt::format("{}: only f32, f64 and bf16 have gradients; got y {}", node.name, describe(y)));
   const auto is_y = [&](const Tensor& x) { return x.ref() == y.ref(); };
   if (y.body().node || std::any_of(inputs.begin(), inputs.end(), is_y))
     throw InternalError(
@@ -296,7 +296,7 @@ Tensor& Tensor::requires_grad_(bool on) {
   if (b.node && !b.node->is_leaf())
     throw GradError(fmt::format("requires_grad_: x must not be the result of an op; got {} {} (detach it first)",
                                 b.node->name, moegrad::describe(*this)));
-  if (on && !is_float(b.dtype)) throw_dtype("requires_grad_", "f32 or f64", b.dtype);
+  if (on && !is_float(b.dtype)) throw_dtype("requires_grad_", kFloats, b.dtype);
   if (on && !b.node) {
     b.node = Ref<Node>(new Leaf);
     b.node->serial = ++last_serial;

@@ -83,13 +83,14 @@ template <class T> std::vector<T> Tensor::to_vector() const {
 }
 template std::vector<float> Tensor::to_vector() const;
 template std::vector<double> Tensor::to_vector() const;
+template std::vector<bf16> Tensor::to_vector() const;
 template std::vector<i32> Tensor::to_vector() const;
 template std::vector<i64> Tensor::to_vector() const;
 template std::vector<bool> Tensor::to_vector() const;
 
 double Tensor::item() const {
   if (size() != 1) throw ShapeError(fmt::format("item: x must have one element; got x {}", to_string(shape())));
-  return with_any(dtype(), [&]<class T>() { return static_cast<double>(*data<T>()); });
+  return with_any(dtype(), [&]<class T>() { return convert<double>(*data<T>()); });
 }
 
 void Tensor::assign(const Tensor& values) const {
@@ -122,6 +123,7 @@ template <class T> T* writable(const Tensor& x) {
 }
 template float* writable(const Tensor&);
 template double* writable(const Tensor&);
+template bf16* writable(const Tensor&);
 template i32* writable(const Tensor&);
 template i64* writable(const Tensor&);
 template bool* writable(const Tensor&);
@@ -206,6 +208,7 @@ template <class T> Tensor from_vector(std::span<const T> values, const Shape& sh
 }
 template Tensor from_vector(std::span<const float>, const Shape&, DType);
 template Tensor from_vector(std::span<const double>, const Shape&, DType);
+template Tensor from_vector(std::span<const bf16>, const Shape&, DType);
 template Tensor from_vector(std::span<const i32>, const Shape&, DType);
 template Tensor from_vector(std::span<const i64>, const Shape&, DType);
 template Tensor from_vector(std::span<const bool>, const Shape&, DType);
@@ -241,7 +244,7 @@ Tensor linspace(double first, double last, i64 count, DType dtype) {
 Tensor eye(i64 n, DType dtype) {
   Tensor y = filled("eye", {n, n}, 0, dtype, Device::cpu);
   with_any(dtype, [&]<class T>() {
-    for (i64 i = 0; i < n; ++i) y.data<T>()[i * n + i] = T(1);
+    for (i64 i = 0; i < n; ++i) y.data<T>()[i * n + i] = convert<T>(1);
   });
   return y;
 }

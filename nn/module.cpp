@@ -137,7 +137,7 @@ void copy_state(const char* who, const StateDict& to, const StateDict& from) {
 }
 
 void Module::to(DType dtype) {
-  if (!is_float(dtype)) throw_dtype("to", "f32 or f64", dtype);
+  if (!is_float(dtype)) throw_dtype("to", kFloats, dtype);
   std::map<const TensorBody*, Tensor> converted;  // tied weights stay tied
   std::vector<Tensor> before;                     // keeps the old ones alive, so that no address is used twice
   no_grad guard;

@@ -30,8 +30,9 @@ struct FileType {
   i64 bytes;
   DType dtype;
 };
-constexpr FileType kTypes[] = {{"F32", 4, DType::f32}, {"F64", 8, DType::f64},      {"I64", 8, DType::i64},
-                               {"I32", 4, DType::i32}, {"BOOL", 1, DType::boolean}, {"U8", 1, DType::i32}};
+constexpr FileType kTypes[] = {{"F32", 4, DType::f32}, {"F64", 8, DType::f64}, {"BF16", 2, DType::bf16},
+                               {"I64", 8, DType::i64}, {"I32", 4, DType::i32}, {"BOOL", 1, DType::boolean},
+                               {"U8", 1, DType::i32}};
 
 const char* file_name(DType t) {
   return std::find_if(std::begin(kTypes), std::end(kTypes), [t](const FileType& row) { return row.dtype == t; })->name;
@@ -137,7 +138,7 @@ Entry Reader::entry_of(const std::string& name, const json& value) const {
     return type.is_string() && type.get_ref<const std::string&>() == row.name;
   });
   if (known == std::end(kTypes))
-    fail(fmt::format("tensor '{}': dtype must be F32, F64, I64, I32, BOOL or U8; got {}", name, type.dump()));
+    fail(fmt::format("tensor '{}': dtype must be F32, F64, BF16, I64, I32, BOOL or U8; got {}", name, type.dump()));
   if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
       !offsets[1].is_number_unsigned())
     fail(fmt::format("tensor '{}': data_offsets must be two whole numbers >= 0", name));

@@ -15,7 +15,7 @@ struct TensorFile {
 };
 
 /// Writes all tensors, or leaves `path` as it was (core/atomic_file.h).
-///   Dtypes  f32, f64, i64, i32, bool, as F32, F64, I64, I32, BOOL; any strides
+///   Dtypes  every one: f32, f64, bf16, i64, i32, bool, as F32, F64, BF16, I64, I32, BOOL; any strides
 ///   Errors  IoError: the file cannot be written, two tensors have one name, a name is "__metadata__" or not UTF-8
 void save_safetensors(const std::string& path, const TensorFile& content);
 

@@ -35,7 +35,7 @@ template <class Op> Tensor apply(const char* name, Op op, const Tensor& a, const
 }
 
 void check_float(const char* name, const Tensor& x) {
-  if (!is_float(x.dtype())) throw_dtype(name, "f32 or f64", x.dtype());
+  if (!is_float(x.dtype())) throw_dtype(name, kFloats, x.dtype());
 }
 
 // One pass forward, one pass backward; `twin` is the same function in public ops.
@@ -169,19 +169,20 @@ void cpu::gated_gradient(Op op, const F* gate, const F* up, const F* dy, F* dgat
   }
   parallel_for(nest.elements(), kMapGrain / 2, [&](i64 begin, i64 end) {
     walk(nest, begin, end, [&](const i64* offset, i64 n) {
-      const F* __restrict g = gate + offset[0], * __restrict u = up + offset[1], * __restrict d = dy + offset[2];
-      F* __restrict to_gate = dgate + offset[3], * __restrict to_up = dup + offset[4];
+      const auto* __restrict g = raw(gate + offset[0]), * __restrict u = raw(up + offset[1]), * __restrict d = raw(dy + offset[2]);
+      auto* __restrict to_gate = raw(dgate + offset[3]), * __restrict to_up = raw(dup + offset[4]);
       if (unit) {
 #pragma omp simd
         for (i64 i = 0; i < n; ++i) {
-          to_gate[i] = d[i] * u[i] * op.slope(g[i]);
-          to_up[i] = d[i] * op(g[i]);
+          const Computed<F> x = value<F>(g[i]), dy_i = value<F>(d[i]);
+          to_gate[i] = stored<F>(dy_i * value<F>(u[i]) * op.slope(x));
+          to_up[i] = stored<F>(dy_i * op(x));
         }
       } else {
         for (i64 i = 0; i < n; ++i) {
-          const F x = g[i * step[0]], dy_i = d[i * step[2]];
-          to_gate[i * step[3]] = dy_i * u[i * step[1]] * op.slope(x);
-          to_up[i * step[4]] = dy_i * op(x);
+          const Computed<F> x = value<F>(g[i * step[0]]), dy_i = value<F>(d[i * step[2]]);
+          to_gate[i * step[3]] = stored<F>(dy_i * value<F>(u[i * step[1]]) * op.slope(x));
+          to_up[i * step[4]] = stored<F>(dy_i * op(x));
         }
       }
     });

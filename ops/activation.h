@@ -8,7 +8,7 @@ namespace moegrad {
 
 /// y = max(x, 0); NaN stays NaN.
 ///   Shapes    x [..] -> y, same shape
-///   Dtypes    f32, f64; so for every function below
+///   Dtypes    f32, f64, bf16; so for every function below
 ///   Gradient  dx = dy where x > 0, else 0 (also at 0); any order
 Tensor relu(const Tensor& x);
 

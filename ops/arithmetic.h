@@ -10,7 +10,7 @@ namespace moegrad {
 
 /// y = a + b,  a - b,  a * b
 ///   Shapes    a, b broadcast to y
-///   Dtypes    f32, f64, i32, i64; both alike, but a bool operand becomes the other's dtype. Integers wrap around
+///   Dtypes    f32, f64, bf16, i32, i64; both alike, but a bool operand becomes the other's dtype. Integers wrap around
 ///   Gradient  da = dy, dy, dy b;  db = dy, -dy, dy a; any order. The engine sums them back to a broadcast operand
 ///   Errors    ShapeError: shapes do not broadcast.  DTypeError: two dtypes, or bool and bool
 /// mul by a structured one-hot stays structured where the other operand broadcasts to its shape (rule R3).
@@ -18,15 +18,15 @@ Tensor add(const Tensor& a, const Tensor& b);
 Tensor sub(const Tensor& a, const Tensor& b);
 Tensor mul(const Tensor& a, const Tensor& b);
 
-/// y = a / b.  Dtypes f32, f64; division by 0 follows IEEE 754.
+/// y = a / b.  Dtypes f32, f64, bf16; division by 0 follows IEEE 754.
 ///   Gradient  da = dy / b;  db = -dy y / b; any order
 Tensor div(const Tensor& a, const Tensor& b);
 
-/// y = a^b for a >= 0, or an integer b.  Dtypes f32, f64.
+/// y = a^b for a >= 0, or an integer b.  Dtypes f32, f64, bf16.
 ///   Gradient  da = dy b a^(b-1), and 0 where b = 0;  db = dy y log(a), and 0 where a = 0 and b >= 0
 Tensor pow(const Tensor& a, const Tensor& b);
 
-/// The larger / smaller of a and b; NaN if one is NaN.  Dtypes f32, f64, i32, i64.
+/// The larger / smaller of a and b; NaN if one is NaN.  Dtypes f32, f64, bf16, i32, i64.
 ///   Gradient  to the operand that was taken; a tie gives half to each, a NaN nothing to either
 Tensor maximum(const Tensor& a, const Tensor& b);
 Tensor minimum(const Tensor& a, const Tensor& b);

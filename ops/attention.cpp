@@ -48,7 +48,7 @@ void check(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOpt
     check_same_device("attention", q, *x);
     check_same_dtype("attention", q, *x);
   }
-  if (!is_float(q.dtype())) throw DTypeError(fmt::format("attention: q must be f32 or f64; got {}", describe(q)));
+  if (!is_float(q.dtype())) throw DTypeError(fmt::format("attention: q must be {}; got {}", kFloats, describe(q)));
   check_shapes(q, k, v);
   if (options.bias) check_beside_scores("bias", options.bias, score_shape(q, k));
   if (!options.mask) return;
@@ -123,7 +123,7 @@ Grads gradients(const GradArgs& g, AttentionOptions options) {
   set_operand(plan, AttentionPlan::kResult, dy), set_operand(plan, AttentionPlan::kDq, dq);
   set_operand(plan, AttentionPlan::kDk, dk), set_operand(plan, AttentionPlan::kDv, dv);
   merge_axes(plan.batch);
-  with_float("attention", q.dtype(), [&]<class F>() {
+  with_wide("attention", q.dtype(), [&]<class F>() {
     const AttentionGradients<F> to{dq.data<F>(), dk.data<F>(), dv.data<F>()};
     MOEGRAD_LAUNCH(q.device(), attention_backward, inputs_of<F>(q, k, v, options.mask), g.extra(0).data<F>(),
                    dy.data<F>(), to, plan);
@@ -135,6 +135,10 @@ Grads gradients(const GradArgs& g, AttentionOptions options) {
 
 Tensor attention(const Tensor& q_any, const Tensor& k_any, const Tensor& v_any, AttentionOptions options) {
   check(q_any, k_any, v_any, options);
+  if (q_any.dtype() == DType::bf16) {
+    options.bias = widen(options.bias);
+    return narrow(attention(widen(q_any), widen(k_any), widen(v_any), std::move(options)));
+  }
   if (options.bias) return attention_twin(q_any, k_any, v_any, options);
   const Tensor q = with_rows(q_any), k = with_rows(k_any), v = with_rows(v_any);
   AttentionPlan plan = plan_inputs(q, k, v, options);
@@ -142,7 +146,7 @@ Tensor attention(const Tensor& q_any, const Tensor& k_any, const Tensor& v_any, 
   const Tensor lse = empty({plan.batch.elements(), plan.queries}, q.dtype(), q.device());
   set_operand(plan, AttentionPlan::kResult, y);
   merge_axes(plan.batch);
-  with_float("attention", q.dtype(), [&]<class F>() {
+  with_wide("attention", q.dtype(), [&]<class F>() {
     MOEGRAD_LAUNCH(q.device(), attention_forward, inputs_of<F>(q, k, v, options.mask), y.data<F>(), lse.data<F>(),
                    plan);
   });

@@ -20,7 +20,7 @@ struct AttentionOptions {
 ///   Shapes    q [.., S, d], k [.., T, d], v [.., T, e] -> y [.., S, e]; the axes before, batch and heads, are alike.
 ///             Operands are read as they lie where their last axis is contiguous; y and the gradients are laid out
 ///             like their operand, so heads split off by permute are joined again without a copy
-///   Dtypes    f32, f64, all alike
+///   Dtypes    f32, f64, bf16, all alike
 ///   Gradient  to q, k, v and bias; keeps one log-sum-exp per query and repeats the probabilities; any order. With a
 ///             bias it is composed of public ops and does keep the matrix
 ///   Values    a query that sees no key gives 0, with gradient 0; one whose keys all have the bias -infinity gives NaN

@@ -16,7 +16,7 @@ namespace {
 void check(const char* op, const Tensor& a, const Tensor& b) {
   check_same_device(op, a, b);
   check_same_dtype(op, a, b);
-  if (!is_float(a.dtype())) throw_dtype(op, "f32 or f64", a.dtype());
+  if (!is_float(a.dtype())) throw_dtype(op, kFloats, a.dtype());
 }
 void check(const char* op, const Tensor& a, const Tensor& b, const Tensor& c) {
   check(op, a, b), check(op, a, c);

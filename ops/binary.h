@@ -11,14 +11,14 @@ namespace moegrad {
 
 /// The angle of the point (x, y) in (-pi, pi], as the C function atan2.
 ///   Shapes    y, x broadcast to the result
-///   Dtypes    f32, f64, both alike; so for every function below but floor_divide and remainder
+///   Dtypes    f32, f64, bf16, both alike; so for every function below but floor_divide and remainder
 ///   Gradient  dy = d x / (x^2 + y^2), dx = -d y / (x^2 + y^2), both 0 at the origin; any order
 ///   Errors    ShapeError: shapes do not broadcast.  DTypeError: two dtypes, or not a float
 Tensor atan2(const Tensor& y, const Tensor& x);
 
 /// y = a / b rounded down, as in Python: floor_divide(-7, 2) = -4.
 ///   Shapes    a, b broadcast to y
-///   Dtypes    f32, f64, i32, i64, both alike; the lowest integer by -1 wraps around
+///   Dtypes    f32, f64, bf16, i32, i64, both alike; the lowest integer by -1 wraps around
 ///   Gradient  none: it is 0 wherever it exists
 ///   Errors    as atan2, and Error: an integer is divided by 0 (a float follows IEEE 754)
 Tensor floor_divide(const Tensor& a, const Tensor& b);

@@ -15,4 +15,11 @@ Tensor cast(const Tensor& x, DType dtype);
 ///   Gradient  dx = dy
 Tensor contiguous(const Tensor& x);
 
+/// How an op whose kernels compute in the type that they store takes bf16, once its arguments are checked:
+///   if (x.dtype() == DType::bf16) return narrow(op(widen(x)));
+/// It computes in f32, and its value is rounded once. Both are casts, and so are their gradients: the gradient is
+/// computed in f32, too, and rounded once.
+Tensor widen(const Tensor& x);   ///< bf16 as f32; anything else, also an empty handle, as it is
+Tensor narrow(const Tensor& y);  ///< f32 as bf16
+
 }  // namespace moegrad

@@ -23,7 +23,7 @@ void check_channels(const char* op, const char* name, const Tensor& x, const Ten
 }
 
 void check(const char* op, const Tensor& x, const Tensor& w, const Tensor& b, double eps) {
-  if (!is_float(x.dtype())) throw_dtype(op, "f32 or f64", x.dtype());
+  if (!is_float(x.dtype())) throw_dtype(op, kFloats, x.dtype());
   if (x.rank() < 2) throw ShapeError(fmt::format("{}: x must be [N, C, ..]; got x {}", op, to_string(x.shape())));
   check_channels(op, "w", x, w);
   check_channels(op, "b", x, b);

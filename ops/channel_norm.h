@@ -7,7 +7,7 @@ namespace moegrad {
 /// y = (x - mean) / sqrt(var + eps) * w + b, where each of `groups` equal runs of channels of one sample has a mean and
 /// a variance (which divides by their number).
 ///   Shapes    x [N, C, ..], w and b [C] or an empty handle -> y as x; C is a multiple of groups
-///   Dtypes    f32, f64, all alike
+///   Dtypes    f32, f64, bf16, all alike
 ///   Gradient  to x, w and b as layer_norm; any order
 ///   Errors    ShapeError: x has fewer than two axes, groups do not divide C, w or b is not [C], groups are empty.
 ///             DTypeError: two dtypes, or not a float.  Error: eps < 0
@@ -17,7 +17,7 @@ Tensor group_norm(const Tensor& x, i64 groups, const Tensor& w, const Tensor& b,
 /// y = (x - mean) / sqrt(var + eps) * w + b, where each channel has a mean and a variance over all samples and the axes
 /// behind it (which divides by their number): the form for training.
 ///   Shapes    x [N, C, ..], w and b [C] or an empty handle -> y as x; at least two values per channel
-///   Dtypes    f32, f64, all alike
+///   Dtypes    f32, f64, bf16, all alike
 ///   Gradient  to x (also through mean and var), w and b; any order
 ///   Errors    ShapeError: x has fewer than two axes, fewer than two values per channel, w or b is not [C].
 ///             DTypeError: two dtypes, or not a float.  Error: eps < 0
@@ -35,7 +35,7 @@ Tensor batch_norm(const Tensor& x, const ChannelStatistics& statistics, const Te
                   double eps = 1e-5);
 
 /// (1 - momentum) old + momentum new, with the mean and the unbiased variance of each channel of x as the new ones.
-///   Shapes    x [N, C, ..], old [C] each -> [C] each.  Dtypes f32, f64, all alike
+///   Shapes    x [N, C, ..], old [C] each -> [C] each.  Dtypes f32, f64, bf16, all alike
 ///   Gradient  none.   Errors: as batch_norm, and Error: momentum outside [0, 1]
 ChannelStatistics update_statistics(const ChannelStatistics& old, const Tensor& x, double momentum = 0.1);
 

@@ -22,7 +22,7 @@ Tensor logical_or(const Tensor& a, const Tensor& b);
 Tensor logical_xor(const Tensor& a, const Tensor& b);
 Tensor logical_not(const Tensor& x);
 
-/// Which elements are NaN / are neither NaN nor infinite.  Dtypes f32, f64.  Gradient: none.
+/// Which elements are NaN / are neither NaN nor infinite.  Dtypes f32, f64, bf16.  Gradient: none.
 Tensor isnan(const Tensor& x);
 Tensor isfinite(const Tensor& x);
 

@@ -15,7 +15,7 @@ void check(const char* op, const Tensor& x, const Tensor& w, const Tensor& b, i6
     check_same_device(op, x, *p);
     check_same_dtype(op, x, *p);
   }
-  if (!is_float(x.dtype())) throw_dtype(op, "f32 or f64", x.dtype());
+  if (!is_float(x.dtype())) throw_dtype(op, kFloats, x.dtype());
   if (x.rank() < 3 || w.rank() != 4)
     throw ShapeError(fmt::format("{}: x must be [.., C, H, W] and w [O, C / groups, k, l]; got x {} and w {}", op,
                                  to_string(x.shape()), to_string(w.shape())));

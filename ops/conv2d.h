@@ -13,7 +13,7 @@ struct ConvOptions {
 /// around the image: every window of the image times w.
 ///   Shapes    x [.., C, H, W], w [O, C / groups, k, l], b [O] or an empty handle -> y [.., O, p, q], p and q as in
 ///             unfold.  The windows are copied: C k l p q elements
-///   Dtypes    f32, f64, all alike
+///   Dtypes    f32, f64, bf16, all alike
 ///   Gradient  to x, w and b; any order
 ///   Errors    ShapeError: shapes do not fit, groups do not divide C and O, a window does not fit.  DTypeError: two
 ///             dtypes, or not a float.  Error: sizes as in unfold

@@ -28,7 +28,7 @@ constexpr Caller kCrossEntropy{"cross_entropy", "logits"}, kNll{"nll_loss", "log
 void check_operands(const Caller& c, const Tensor& x, const Tensor& targets, const Tensor& weight) {
   check_same_device(c.op, x, targets);
   if (!is_float(x.dtype()))
-    throw DTypeError(fmt::format("{}: {} must be f32 or f64; got {}", c.op, c.input, describe(x)));
+    throw DTypeError(fmt::format("{}: {} must be f32, f64 or bf16; got {}", c.op, c.input, describe(x)));
   if (!weight) return;
   check_same_device(c.op, x, weight);
   check_same_dtype(c.op, x, weight);
@@ -58,6 +58,11 @@ Tensor checked_input(const Caller& c, const Tensor& x_any, const Tensor& targets
     throw ShapeError(fmt::format("{}: weight must be [V]; got weight {} for {} {}", c.op, to_string(weight.shape()),
                                  c.input, to_string(x.shape())));
   return x;
+}
+
+template <class Options> Options widened(Options options) {
+  options.weight = widen(options.weight);
+  return options;
 }
 
 void check_smoothing(double smoothing) {
@@ -103,7 +108,7 @@ Tensor twin(const Tensor& logits, const Tensor& targets, const CrossEntropyRows&
 
 Grads gradients(const GradArgs& g, const CrossEntropyRows& plan) {
   const Tensor x = g.in(0), targets = g.in(1), lse = g.extra(0), dy = contiguous(g.dy), dx = empty_like(x);
-  with_float("cross_entropy", x.dtype(), [&]<class F>() {
+  with_wide("cross_entropy", x.dtype(), [&]<class F>() {
     MOEGRAD_LAUNCH(x.device(), cross_entropy_gradient, x.data<F>(), targets.data<i64>(), lse.data<F>(), dy.data<F>(),
                    dx.data<F>(), plan);
   });
@@ -112,7 +117,7 @@ Grads gradients(const GradArgs& g, const CrossEntropyRows& plan) {
 
 Tensor row_losses(const Tensor& x, const Tensor& targets, const CrossEntropyRows& plan) {
   const Tensor loss = empty(targets.shape(), x.dtype(), x.device()), lse = empty_like(loss);
-  with_float("cross_entropy", x.dtype(), [&]<class F>() {
+  with_wide("cross_entropy", x.dtype(), [&]<class F>() {
     MOEGRAD_LAUNCH(x.device(), cross_entropy_rows, x.data<F>(), targets.data<i64>(), loss.data<F>(), lse.data<F>(),
                    plan);
   });
@@ -154,6 +159,8 @@ Tensor soft_cross_entropy(const Tensor& logits_any, const Tensor& targets_any, c
     throw ShapeError(
         fmt::format("cross_entropy: logits and probabilities must be [.., V]; got logits {} and targets {}",
                     to_string(logits_any.shape()), to_string(targets_any.shape())));
+  if (logits_any.dtype() == DType::bf16)
+    return narrow(soft_cross_entropy(widen(logits_any), widen(targets_any), widened(options)));
   const int axis = check_axis("cross_entropy", logits_any.shape(), options.axis);
   const Tensor logits = classes_last(logits_any, axis), targets = classes_last(targets_any, axis);
   const i64 classes = logits.dim(-1);
@@ -174,6 +181,7 @@ Tensor cross_entropy(const Tensor& logits_any, const Tensor& targets_any, const 
   check_smoothing(options.label_smoothing);
   if (is_float(targets_any.dtype())) return soft_cross_entropy(logits_any, targets_any, options);
   const Tensor logits = checked_input(kCrossEntropy, logits_any, targets_any, options.weight, options.axis);
+  if (logits.dtype() == DType::bf16) return narrow(cross_entropy(widen(logits_any), targets_any, widened(options)));
   const Tensor targets = contiguous(targets_any);
   check_values("cross_entropy", targets, logits.dim(-1), options.ignore_index);
   if (options.weight) return weighted_losses("cross_entropy", log_softmax(logits, -1), targets, options);
@@ -184,6 +192,7 @@ Tensor cross_entropy(const Tensor& logits_any, const Tensor& targets_any, const 
 
 Tensor nll_loss(const Tensor& log_p_any, const Tensor& targets_any, const NllOptions& options) {
   const Tensor log_p = checked_input(kNll, log_p_any, targets_any, options.weight, options.axis);
+  if (log_p.dtype() == DType::bf16) return narrow(nll_loss(widen(log_p_any), targets_any, widened(options)));
   const Tensor targets = contiguous(targets_any);
   check_values("nll_loss", targets, log_p.dim(-1), options.ignore_index);
   const Tensor weight = options.weight ? options.weight : ones({log_p.dim(-1)}, log_p.dtype(), log_p.device());

@@ -17,7 +17,7 @@ struct CrossEntropyOptions {
 /// w the weight. Targets that are floats are probabilities t of all classes: q = (1 - s) t + s / V.
 ///   Shapes    logits [.., V], targets [..] (probabilities: [.., V]) -> a scalar, or [..] for Reduction::none (0 in
 ///             ignored rows); V >= 1
-///   Dtypes    logits f32, f64; targets i64, or as the logits; weight as the logits
+///   Dtypes    logits f32, f64, bf16; targets i64, or as the logits; weight as the logits
 ///   Units     nats; the mean divides by the sum of w_target over the rows that count, for probabilities by the number
 ///   of
 ///             rows. Over none of them it is 0 with gradient 0 (PyTorch: NaN), so that a batch of padding alone adds

@@ -18,7 +18,7 @@ Tensor cumsum(const Tensor& x, int axis_any, CumsumOptions options) {
   for (int i = 0; i < axis; ++i) outer *= x.shape()[i];
   for (int i = axis + 1; i < x.rank(); ++i) inner *= x.shape()[i];
   const Tensor y = with_any(x.dtype(), [&]<class X>() {
-    using Y = std::conditional_t<std::is_floating_point_v<X>, X, i64>;
+    using Y = std::conditional_t<kIsFloat<X>, X, i64>;
     no_grad guard;
     const Tensor from = contiguous(x);
     Tensor to = empty(x.shape(), dtype_of<Y>, x.device());
@@ -45,7 +45,7 @@ constexpr i64 kGrain = 1 << 15;
 constexpr i64 kColumns = 256;  // running sums of one block of columns: they stay in the L1 cache
 
 // The running sum: floats in f64; integers wrap around.
-template <class Y> using Total = std::conditional_t<std::is_floating_point_v<Y>, double, u64>;
+template <class Y> using Total = std::conditional_t<kIsFloat<Y>, double, u64>;
 
 // A strip of `columns` columns and `rows` rows, `step` (of either sign) elements apart; `total` goes in and comes out.
 template <class X, class Y>
@@ -55,8 +55,8 @@ void scan_strip(const X* x, Y* y, i64 rows, i64 step, i64 columns, Total<Y>* __r
     T sum = *total;
     for (i64 r = 0; r < rows; ++r, x += step, y += step) {
       const T before = sum;
-      sum += static_cast<T>(*x);
-      *y = static_cast<Y>(exclusive ? before : sum);
+      sum += convert<T>(*x);
+      *y = convert<Y>(exclusive ? before : sum);
     }
     *total = sum;
     return;
@@ -64,19 +64,19 @@ void scan_strip(const X* x, Y* y, i64 rows, i64 step, i64 columns, Total<Y>* __r
   for (i64 r = 0; r < rows; ++r, x += step, y += step)
     for (i64 c = 0; c < columns; ++c) {
       const T before = total[c];
-      total[c] += static_cast<T>(x[c]);
-      y[c] = static_cast<Y>(exclusive ? before : total[c]);
+      total[c] += convert<T>(x[c]);
+      y[c] = convert<Y>(exclusive ? before : total[c]);
     }
 }
 template <class X, class T> void sum_strip(const X* x, i64 rows, i64 step, i64 columns, T* __restrict total) {
   if (columns == 1) {
     T sum = 0;
-    for (i64 r = 0; r < rows; ++r) sum += static_cast<T>(x[r * step]);
+    for (i64 r = 0; r < rows; ++r) sum += convert<T>(x[r * step]);
     *total += sum;
     return;
   }
   for (i64 r = 0; r < rows; ++r, x += step)
-    for (i64 c = 0; c < columns; ++c) total[c] += static_cast<T>(x[c]);
+    for (i64 c = 0; c < columns; ++c) total[c] += convert<T>(x[c]);
 }
 
 // A few long blocks: sums of chunks of rows first, then each chunk continues from the sum of those before it.

@@ -23,7 +23,7 @@ DropoutPlan plan_dropout(const char* op, double p, const Draw& draw) {
 }
 
 Tensor dropout(const Tensor& x_any, double p, const Draw& draw) {
-  if (!is_float(x_any.dtype())) throw_dtype("dropout", "f32 or f64", x_any.dtype());
+  if (!is_float(x_any.dtype())) throw_dtype("dropout", kFloats, x_any.dtype());
   const DropoutPlan plan = plan_dropout("dropout", p, draw);
   if (p == 0) return x_any;
   const Tensor x = contiguous(x_any), y = empty_like(x);
@@ -46,7 +46,8 @@ constexpr i64 kGrain = 1 << 13;  // elements per thread: about 10 us
 
 template <class F> void cpu::dropout_range(const F* x, F* y, i64 first, i64 n, const DropoutPlan& plan) {
   const u32 step = static_cast<u32>(*plan.key.step);
-  const F scale = static_cast<F>(plan.scale);
+  using C = Computed<F>;
+  const C scale = static_cast<C>(plan.scale);
   for (i64 at = first; at < first + n;) {
     const i64 block = at / 4, blocks = std::min(kBatch, (first + n - 1) / 4 - block + 1), skipped = at - 4 * block;
     u32 words[4][kBatch];  // one array per word, so that the loop over blocks has no shuffles
@@ -61,7 +62,7 @@ template <class F> void cpu::dropout_range(const F* x, F* y, i64 first, i64 n, c
     const F* from = x + (at - first);
     F* to = y + (at - first);
 #pragma omp simd
-    for (i64 i = 0; i < count; ++i) to[i] = kept[skipped + i] ? from[i] * scale : F(0);
+    for (i64 i = 0; i < count; ++i) to[i] = convert<F>(kept[skipped + i] ? static_cast<C>(from[i]) * scale : C(0));
     at += count;
   }
 }

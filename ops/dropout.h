@@ -9,7 +9,7 @@ namespace moegrad {
 /// y = x / (1 - p), but 0 with probability p for every element by itself; x itself for p = 0, zeros for p = 1.
 ///   Shapes    x [..] -> y, same shape.  Element i in row-major order is dropped where number i of the draw is below p:
 ///             the same elements for f32 and f64, for any number of threads, and whenever the draw is repeated
-///   Dtypes    f32, f64
+///   Dtypes    f32, f64, bf16
 ///   Gradient  dx = dropout(dy) with the same draw: nothing but its name is kept; any order
 ///   Errors    Error: p outside [0, 1], or a draw of no stream.  DTypeError: not a float
 ///   Source    Dropout: a simple way to prevent neural networks from overfitting (2014), JMLR 15, section 10 (inverted)

@@ -13,7 +13,7 @@ namespace moegrad {
 Tensor global_norm(std::span<const Tensor> xs, double p) {
   if (!(p > 0)) throw Error(fmt::format("global_norm: p must be above 0; got {}", p));
   for (const Tensor& x : xs) {
-    if (!is_float(x.dtype())) throw_dtype("global_norm", "f32 or f64", x.dtype());
+    if (!is_float(x.dtype())) throw_dtype("global_norm", kFloats, x.dtype());
     check_same_device("global_norm", xs.front(), x);
   }
   no_grad guard;
@@ -43,8 +43,8 @@ template <class F, class Term, class Join> double fold(const F* x, i64 n, Term t
         double lane[kLanes] = {};
         i64 i = begin;
         for (; i + kLanes <= end; i += kLanes)
-          for (int l = 0; l < kLanes; ++l) lane[l] = join(lane[l], term(static_cast<double>(x[i + l])));
-        for (int l = 0; i < end; ++i, ++l) lane[l] = join(lane[l], term(static_cast<double>(x[i])));
+          for (int l = 0; l < kLanes; ++l) lane[l] = join(lane[l], term(convert<double>(x[i + l])));
+        for (int l = 0; i < end; ++i, ++l) lane[l] = join(lane[l], term(convert<double>(x[i])));
         tree_combine(kLanes, [&](i64 a, i64 b) { lane[a] = join(lane[a], lane[b]); });
         return lane[0];
       },

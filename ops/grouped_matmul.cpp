@@ -29,7 +29,7 @@ Tensor checked_begin(const char* op, const Tensor& begin_any, i64 groups, i64 ro
 void check_matrices(const char* op, const Tensor& x, const Tensor& other, bool fits) {
   check_same_device(op, x, other);
   check_same_dtype(op, x, other);
-  if (!is_float(x.dtype())) throw_dtype(op, "f32 or f64", x.dtype());
+  if (!is_float(x.dtype())) throw_dtype(op, kFloats, x.dtype());
   if (!fits)
     throw ShapeError(fmt::format("{}: sizes must fit; got x {} and {} {}", op, to_string(x.shape()),
                                  other.rank() == 3 ? "w" : "z", to_string(other.shape())));
@@ -39,6 +39,29 @@ bool by_columns(const Tensor& w) {
   return w.strides()[1] == 1 && w.strides()[2] == w.dim(1) && w.strides()[0] == w.dim(1) * w.dim(2);
 }
 
+// y without its graph. Of bf16 the operands are kept for the gradient as they are: only the product is f32.
+Tensor product(const Tensor& x, const Tensor& w, const Tensor& begin) {
+  no_grad guard;
+  if (x.dtype() == DType::bf16) return narrow(product(widen(x), widen(w), begin));
+  Tensor y = empty({x.dim(0), w.dim(2)}, x.dtype(), x.device());
+  const GroupedSizes sizes{
+      .groups = w.dim(0), .rows = x.dim(0), .inner = w.dim(1), .outer = w.dim(2), .w_transposed = !w.is_contiguous()};
+  with_wide("grouped_matmul", x.dtype(), [&]<class F>() {
+    MOEGRAD_LAUNCH(x.device(), grouped_matmul, x.data<F>(), w.data<F>(), begin.data<i64>(), y.data<F>(), sizes);
+  });
+  return y;
+}
+Tensor outer_product(const Tensor& x, const Tensor& z, const Tensor& begin) {
+  no_grad guard;
+  if (x.dtype() == DType::bf16) return narrow(outer_product(widen(x), widen(z), begin));
+  const GroupedSizes sizes{.groups = begin.size() - 1, .rows = x.dim(0), .inner = x.dim(1), .outer = z.dim(1)};
+  Tensor y = empty({sizes.groups, sizes.inner, sizes.outer}, x.dtype(), x.device());
+  with_wide("grouped_outer", x.dtype(), [&]<class F>() {
+    MOEGRAD_LAUNCH(x.device(), grouped_outer, x.data<F>(), z.data<F>(), begin.data<i64>(), y.data<F>(), sizes);
+  });
+  return y;
+}
+
 }  // namespace
 
 Tensor grouped_matmul(const Tensor& x_any, const Tensor& w_any, const Tensor& begin_any) {
@@ -46,14 +69,8 @@ Tensor grouped_matmul(const Tensor& x_any, const Tensor& w_any, const Tensor& be
                  x_any.rank() == 2 && w_any.rank() == 3 && x_any.dim(1) == w_any.dim(1));
   const Tensor begin = checked_begin("grouped_matmul", begin_any, w_any.dim(0), x_any.dim(0));
   const Tensor x = contiguous(x_any), w = by_columns(w_any) ? w_any : contiguous(w_any);
-  Tensor y = empty({x.dim(0), w.dim(2)}, x.dtype(), x.device());
-  const GroupedSizes sizes{
-      .groups = w.dim(0), .rows = x.dim(0), .inner = w.dim(1), .outer = w.dim(2), .w_transposed = !w.is_contiguous()};
-  with_float("grouped_matmul", x.dtype(), [&]<class F>() {
-    MOEGRAD_LAUNCH(x.device(), grouped_matmul, x.data<F>(), w.data<F>(), begin.data<i64>(), y.data<F>(), sizes);
-  });
-  return record("grouped_matmul", y, {x, w}, saves_crossed(x, w),
-                [begin, transposed = sizes.w_transposed](const GradArgs& g) -> Grads {
+  return record("grouped_matmul", product(x, w, begin), {x, w}, saves_crossed(x, w),
+                [begin, transposed = !w.is_contiguous()](const GradArgs& g) -> Grads {
                   Tensor dx, dw;
                   if (g.needs(0)) dx = grouped_matmul(g.dy, swap_axes(g.in(1), 1, 2), begin);
                   // in w's own layout, so that the gradient of a transposed weight is contiguous where the weight is
@@ -68,15 +85,11 @@ Tensor grouped_outer(const Tensor& x_any, const Tensor& z_any, const Tensor& beg
   check_matrices("grouped_outer", x_any, z_any, x_any.rank() == 2 && z_any.rank() == 2 && x_any.dim(0) == z_any.dim(0));
   const Tensor begin = checked_begin("grouped_outer", begin_any, begin_any.size() - 1, x_any.dim(0));
   const Tensor x = contiguous(x_any), z = contiguous(z_any);
-  const GroupedSizes sizes{.groups = begin.size() - 1, .rows = x.dim(0), .inner = x.dim(1), .outer = z.dim(1)};
-  Tensor y = empty({sizes.groups, sizes.inner, sizes.outer}, x.dtype(), x.device());
-  with_float("grouped_outer", x.dtype(), [&]<class F>() {
-    MOEGRAD_LAUNCH(x.device(), grouped_outer, x.data<F>(), z.data<F>(), begin.data<i64>(), y.data<F>(), sizes);
-  });
-  return record("grouped_outer", y, {x, z}, saves_crossed(x, z), [begin](const GradArgs& g) -> Grads {
-    return {g.needs(0) ? grouped_matmul(g.in(1), swap_axes(g.dy, 1, 2), begin) : Tensor{},
-            g.needs(1) ? grouped_matmul(g.in(0), g.dy, begin) : Tensor{}};
-  });
+  return record("grouped_outer", outer_product(x, z, begin), {x, z}, saves_crossed(x, z),
+                [begin](const GradArgs& g) -> Grads {
+                  return {g.needs(0) ? grouped_matmul(g.in(1), swap_axes(g.dy, 1, 2), begin) : Tensor{},
+                          g.needs(1) ? grouped_matmul(g.in(0), g.dy, begin) : Tensor{}};
+                });
 }
 
 // Where groups are many and small, a thread takes whole groups; where they are large, BLAS shares each among the

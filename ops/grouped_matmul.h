@@ -7,7 +7,7 @@ namespace moegrad {
 /// y = x w[e] for the rows of group e: rows begin[e] .. begin[e + 1] - 1.
 ///   Shapes    x [P, D], w [E, D, F], begin i64 [E + 1] ascending from 0 -> y [P, F]; empty groups are fine, and
 ///             rows from begin[E] on belong to none: their y is zeros
-///   Dtypes    x, w f32 or f64, both alike
+///   Dtypes    x, w f32, f64 or bf16, both alike
 ///   Gradient  dx = grouped_matmul(dy, w^T), dw = grouped_outer(x, dy); any order; an empty group has a gradient of
 ///   zeros Errors    ShapeError: sizes do not fit.  IndexError: begin does not ascend from 0 to at most P Source
 ///   MegaBlocks (2022), arXiv:2211.15841: the block-diagonal product of section 3, without padding

@@ -26,7 +26,7 @@ Tensor huber(const Tensor& d, double delta) {
 void check_loss_operands(const char* op, const Tensor& x, const Tensor& target) {
   check_same_device(op, x, target);
   check_same_dtype(op, x, target);
-  if (!is_float(x.dtype())) throw_dtype(op, "f32 or f64", x.dtype());
+  if (!is_float(x.dtype())) throw_dtype(op, kFloats, x.dtype());
   if (x.shape() != target.shape())
     throw ShapeError(fmt::format("{}: x and target must have one shape; got x {} and target {}", op,
                                  to_string(x.shape()), to_string(target.shape())));

@@ -16,7 +16,7 @@ Tensor reduce_loss(const char* op, const Tensor& losses, Reduction reduction);
 
 /// y = (x - target)^2.
 ///   Shapes    x, target [..] alike -> a scalar, or [..] for Reduction::none
-///   Dtypes    f32, f64, both alike; so for every loss below
+///   Dtypes    f32, f64, bf16, both alike; so for every loss below
 ///   Gradient  to x and target; any order
 ///   Errors    ShapeError: two shapes, or nothing to average.  DTypeError: two dtypes, or not a float
 Tensor mse_loss(const Tensor& x, const Tensor& target, Reduction reduction = Reduction::mean);

@@ -33,7 +33,7 @@ Shape batch_of(const Tensor& x) { return Shape(x.shape().begin(), x.shape().end(
 void check(const Tensor& a, const Tensor& b) {
   check_same_device("matmul", a, b);
   check_same_dtype("matmul", a, b);
-  if (!is_float(a.dtype())) throw_dtype("matmul", "f32 or f64", a.dtype());
+  if (!is_float(a.dtype())) throw_dtype("matmul", kFloats, a.dtype());
   if (a.rank() == 0 || b.rank() == 0)
     throw ShapeError(fmt::format("matmul: operands must have an axis to sum over; got a {} and b {}",
                                  to_string(a.shape()), to_string(b.shape())));
@@ -53,6 +53,10 @@ Shape batch_of_both(const Tensor& a, const Tensor& b) {
 }
 
 Tensor product(const Tensor& a, const Tensor& b, const Shape& batch) {
+  if (a.dtype() == DType::bf16) {  // operands are kept for the gradient as they are: only the product is f32
+    no_grad guard;
+    return narrow(product(widen(a), widen(b), batch));
+  }
   Shape shape = batch;
   shape.push_back(a.dim(-2));
   shape.push_back(b.dim(-1));
@@ -77,7 +81,7 @@ Tensor product(const Tensor& a, const Tensor& b, const Shape& batch) {
     plan.batch.strides[1][i] = sb[i];
   }
   merge_axes(plan.batch);
-  with_float("matmul", a.dtype(), [&]<class F>() {
+  with_wide("matmul", a.dtype(), [&]<class F>() {
     MOEGRAD_LAUNCH(a.device(), matmul_batched, a.data<F>(), b.data<F>(), y.data<F>(), plan);
   });
   return y;

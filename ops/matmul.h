@@ -8,7 +8,7 @@ namespace moegrad {
 /// y = a b over the last two axes; the axes before them are a batch and broadcast.
 ///   Shapes    a [.., m, k], b [.., k, n] -> y [.., m, n].  A vector on the left is a row [1, k], on the right a
 ///             column [k, 1]; that axis is dropped from y.  Sizes may be 0: an empty sum over k is 0
-///   Dtypes    f32, f64, both alike
+///   Dtypes    f32, f64, bf16, both alike
 ///   Gradient  da = dy b^T, db = a^T dy; any order.  The engine sums them over broadcast batch axes
 ///   Errors    ShapeError: a scalar, inner sizes differ, batches do not broadcast.  DTypeError: two dtypes, or no float
 /// Operands are read as they lie if rows or columns are contiguous, which covers slices and transposed views.

@@ -6,6 +6,7 @@
 
 #include "core/autograd.h"
 #include "ops/arithmetic.h"
+#include "ops/cast.h"
 #include "ops/compare.h"
 #include "ops/reduce.h"
 #include "ops/unary.h"
@@ -22,7 +23,7 @@ i64 count_over(const Tensor& x, const Axes& axes) {
 
 Tensor variance(const char* op, const Tensor& x, const Axes& axes_any, const VarOptions& options) {
   const Axes axes = check_axes(op, x.shape(), axes_any);
-  if (!is_float(x.dtype())) throw_dtype(op, "f32 or f64", x.dtype());
+  if (!is_float(x.dtype())) throw_dtype(op, kFloats, x.dtype());
   const i64 n = count_over(x, axes);
   if (n <= options.correction || n == 0)
     throw ShapeError(
@@ -41,11 +42,15 @@ Tensor smooth_sqrt(const Tensor& x) {
 
 }  // namespace
 
-Tensor var(const Tensor& x, const Axes& axes, VarOptions options) { return variance("var", x, axes, options); }
+Tensor var(const Tensor& x, const Axes& axes, VarOptions options) {
+  if (x.dtype() == DType::bf16) return narrow(var(widen(x), axes, options));
+  return variance("var", x, axes, options);
+}
 Tensor var(const Tensor& x, int axis, VarOptions options) { return var(x, Axes{axis}, options); }
 Tensor var(const Tensor& x, VarOptions options) { return var(x, all_axes(x.shape()), options); }
 
 Tensor stddev(const Tensor& x, const Axes& axes, VarOptions options) {
+  if (x.dtype() == DType::bf16) return narrow(stddev(widen(x), axes, options));
   return smooth_sqrt(variance("stddev", x, axes, options));
 }
 Tensor stddev(const Tensor& x, int axis, VarOptions options) { return stddev(x, Axes{axis}, options); }
@@ -53,7 +58,8 @@ Tensor stddev(const Tensor& x, VarOptions options) { return stddev(x, all_axes(x
 
 Tensor norm(const Tensor& x, double p, const Axes& axes_any, bool keep) {
   const Axes axes = check_axes("norm", x.shape(), axes_any);
-  if (!is_float(x.dtype())) throw_dtype("norm", "f32 or f64", x.dtype());
+  if (!is_float(x.dtype())) throw_dtype("norm", kFloats, x.dtype());
+  if (x.dtype() == DType::bf16) return narrow(norm(widen(x), p, axes, keep));
   if (p == 1) return sum(abs(x), axes, keep);
   if (p == 2) return smooth_sqrt(sum(square(x), axes, keep));
   if (!(p > 0 && std::isinf(p))) throw Error(fmt::format("norm: p must be 1, 2 or infinity; got {}", p));

@@ -12,7 +12,7 @@ struct VarOptions {
 
 /// y = sum (x - mean)^2 / (n - correction) over `axes` (over all axes where none are given), in two passes.
 ///   Shapes    x [..] -> y without `axes`, or with size 1 there under keep
-///   Dtypes    f32, f64
+///   Dtypes    f32, f64, bf16
 ///   Gradient  dx = 2 dy (x - mean) / (n - correction); any order
 ///   Errors    ShapeError: an axis is outside [-rank, rank) or named twice; n <= correction.  DTypeError
 Tensor var(const Tensor& x, const Axes& axes, VarOptions options = {});
@@ -26,7 +26,7 @@ Tensor stddev(const Tensor& x, int axis, VarOptions options = {});
 Tensor stddev(const Tensor& x, VarOptions options = {});
 
 /// The p-norm over `axes`, for p = 1: sum |x|, p = 2: sqrt(sum x^2), p = infinity: max |x|.
-///   Shapes    as var.  Dtypes f32, f64; for p = 2 the squares must not overflow
+///   Shapes    as var.  Dtypes f32, f64, bf16; for p = 2 the squares must not overflow
 ///   Gradient  p = 1: dy sign(x).  p = 2: dy x / y, and 0 where y = 0.  p = infinity: dy sign(x), shared evenly among
 ///   the
 ///             elements that tie for the maximum.  Any order

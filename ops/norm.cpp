@@ -27,7 +27,7 @@ void check_parameter(const char* op, const char* name, const Tensor& x, const Te
 }
 
 void check(const char* op, const Tensor& x, const Tensor& w, const Tensor& b, double eps) {
-  if (!is_float(x.dtype())) throw_dtype(op, "f32 or f64", x.dtype());
+  if (!is_float(x.dtype())) throw_dtype(op, kFloats, x.dtype());
   if (x.rank() == 0 || x.dim(-1) == 0)
     throw ShapeError(fmt::format("{}: x must have a last axis that is not empty; got x {}", op, to_string(x.shape())));
   check_parameter(op, "w", x, w);
@@ -50,7 +50,7 @@ Grads gradients(const char* op, const GradArgs& g, const NormRows& plan) {
   const Tensor x = g.in(0), w = g.in(1), dy = contiguous(g.dy);
   const auto wanted = [&](int i) { return g.needs(i) ? empty(g.shape(i), x.dtype(), x.device()) : Tensor{}; };
   const Tensor dx = wanted(0), dw = wanted(1), db = wanted(2);
-  with_float(op, x.dtype(), [&]<class F>() {
+  with_wide(op, x.dtype(), [&]<class F>() {
     const NormGradients<F> to{data_or_null<F>(dx), data_or_null<F>(dw), data_or_null<F>(db)};
     MOEGRAD_LAUNCH(x.device(), norm_gradient, x.data<F>(), data_or_null<F>(w), g.extra(0).data<F>(),
                    g.extra(1).data<F>(), dy.data<F>(), to, plan);
@@ -61,11 +61,13 @@ Grads gradients(const char* op, const GradArgs& g, const NormRows& plan) {
 Tensor normalise(const char* op, const Tensor& x_any, const Tensor& w_any, const Tensor& b_any, double eps,
                  bool centred) {
   check(op, x_any, w_any, b_any, eps);
+  if (x_any.dtype() == DType::bf16)
+    return narrow(normalise(op, widen(x_any), widen(w_any), widen(b_any), eps, centred));
   const Tensor x = contiguous(x_any), w = contiguous_or_none(w_any), b = contiguous_or_none(b_any);
   const NormRows plan{x.size() / x.dim(-1), x.dim(-1), eps, centred};
   const Tensor y = empty_like(x);
   const Tensor mean_of = empty({plan.rows}, x.dtype(), x.device()), rstd = empty_like(mean_of);
-  with_float(op, x.dtype(), [&]<class F>() {
+  with_wide(op, x.dtype(), [&]<class F>() {
     MOEGRAD_LAUNCH(x.device(), norm_rows, x.data<F>(), data_or_null<F>(w), data_or_null<F>(b), y.data<F>(),
                    mean_of.data<F>(), rstd.data<F>(), plan);
   });

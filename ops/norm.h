@@ -6,7 +6,7 @@ namespace moegrad {
 
 /// y = (x - mean(x)) / sqrt(var(x) + eps) * w + b over the last axis, with the variance that divides by n.
 ///   Shapes    x [.., n], w [n] or an empty handle (no scale), b [n] or an empty handle (no shift) -> y as x; n >= 1
-///   Dtypes    f32, f64, all alike
+///   Dtypes    f32, f64, bf16, all alike
 ///   Gradient  with z = (x - mean) / sqrt(var + eps) and g = dy w:  dx = (g - mean(g) - z mean(g z)) / sqrt(var + eps);
 ///             dw = sum of dy z and db = sum of dy over rows, with the same bits for any number of threads; any order
 ///   Errors    ShapeError: x has no axis or an empty last one, w or b is not [n].  DTypeError: two dtypes, or not a

@@ -27,13 +27,13 @@ Tensor length(const Tensor& x, double p, int axis, double eps) {
 
 Tensor normalize(const Tensor& x, double p, int axis_any, double eps) {
   const int axis = check_axis("normalize", x.shape(), axis_any);
-  if (!is_float(x.dtype())) throw_dtype("normalize", "f32 or f64", x.dtype());
+  if (!is_float(x.dtype())) throw_dtype("normalize", kFloats, x.dtype());
   check_eps("normalize", eps);
   return x / length(x, p, axis, eps);
 }
 
 Tensor rms_norm_l2(const Tensor& x, const Tensor& w, double eps) {
-  if (!is_float(x.dtype())) throw_dtype("rms_norm_l2", "f32 or f64", x.dtype());
+  if (!is_float(x.dtype())) throw_dtype("rms_norm_l2", kFloats, x.dtype());
   if (x.rank() == 0)
     throw ShapeError(fmt::format("rms_norm_l2: x must have a last axis; got x {}", to_string(x.shape())));
   check_eps("rms_norm_l2", eps);
@@ -51,7 +51,7 @@ Tensor rms_norm_l2(const Tensor& x, const Tensor& w, double eps) {
 Tensor cosine_similarity(const Tensor& a, const Tensor& b, int axis_any, double eps) {
   check_same_device("cosine_similarity", a, b);
   check_same_dtype("cosine_similarity", a, b);
-  if (!is_float(a.dtype())) throw_dtype("cosine_similarity", "f32 or f64", a.dtype());
+  if (!is_float(a.dtype())) throw_dtype("cosine_similarity", kFloats, a.dtype());
   const Shape shape = broadcast("cosine_similarity", a.shape(), b.shape());
   const int axis = check_axis("cosine_similarity", shape, axis_any);
   check_eps("cosine_similarity", eps);

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "ops/arithmetic.h"
+#include "ops/cast.h"
 #include "ops/compare.h"
 #include "ops/gather.h"
 #include "ops/pad.h"
@@ -33,7 +34,7 @@ i64 beyond(i64 n, i64 kernel, i64 stride, i64 padding, i64 dilation) {
 }
 
 Pooling plan(const char* op, const Tensor& x, Size2 kernel, Size2 stride, Size2 padding, Size2 dilation, bool ceil) {
-  if (!is_float(x.dtype())) throw_dtype(op, "f32 or f64", x.dtype());
+  if (!is_float(x.dtype())) throw_dtype(op, kFloats, x.dtype());
   if (x.rank() < 2) throw ShapeError(fmt::format("{}: x must be [.., H, W]; got x {}", op, to_string(x.shape())));
   const Shape image{1, x.dim(-2), x.dim(-1)};
   plan_windows(op, image, kernel, {.stride = stride, .padding = padding, .dilation = dilation});
@@ -86,6 +87,7 @@ Tensor max_pool2d(const Tensor& x, Size2 kernel, const MaxPoolOptions& o) {
 Tensor avg_pool2d(const Tensor& x, Size2 kernel, const AvgPoolOptions& o) {
   const Pooling p = plan("avg_pool2d", x, kernel, o.stride.value_or(kernel), o.padding, 1, o.ceil);
   if (o.divisor == 0) throw Error("avg_pool2d: divisor must not be 0; got divisor = 0");
+  if (x.dtype() == DType::bf16) return narrow(avg_pool2d(widen(x), kernel, o));
   const Tensor total = sum(windows(x, p, 0, 0), 1);
   if (o.divisor) return as_image(total * (1 / static_cast<double>(*o.divisor)), x, p);
   const Tensor n = counts(x, p, o.count_padding);

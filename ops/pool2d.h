@@ -15,7 +15,7 @@ struct MaxPoolOptions {
 
 /// The largest element of each window; NaN if there is one.
 ///   Shapes    x [.., H, W], kernel k x l -> y [.., p, q] with p and q as in unfold, rounded up under ceil
-///   Dtypes    f32, f64
+///   Dtypes    f32, f64, bf16
 ///   Gradient  to the element that was chosen: of equal ones the first, row by row. The choice is argmax's
 ///             (core/choose.h); any order
 ///   Errors    ShapeError: fewer than two axes, a window does not fit.  DTypeError: not a float.  Error: padding above

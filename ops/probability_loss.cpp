@@ -78,7 +78,7 @@ Tensor kl_div_loss(const Tensor& x, const Tensor& target, Reduction reduction, b
 
 Tensor entropy(const Tensor& x, int axis_any) {
   const int axis = check_axis("entropy", x.shape(), axis_any);
-  if (!is_float(x.dtype())) throw_dtype("entropy", "f32 or f64", x.dtype());
+  if (!is_float(x.dtype())) throw_dtype("entropy", kFloats, x.dtype());
   if (x.dim(axis) == 0)
     throw ShapeError(fmt::format("entropy: axis must not be empty; got axis {} of x {}", axis, to_string(x.shape())));
   const Tensor log_p = log_softmax(x, axis), p = exp(log_p);

@@ -16,7 +16,7 @@ struct BinaryLossOptions {
 
 /// y = -w (target log p + (1 - target) log(1 - p)), where a logarithm below -100 counts as -100.
 ///   Shapes    p, target [..] alike -> a scalar, or [..] for Reduction::none
-///   Dtypes    f32, f64, all alike
+///   Dtypes    f32, f64, bf16, all alike
 ///   Units     p probabilities in [0, 1], y nats; NaN for p outside
 ///   Gradient  dp = dy w (p - target) / max(p (1 - p), 1e-12), finite also for p = 0 and 1;
 ///             dtarget = dy w (log(1 - p) - log p), with the cut logarithms; any order
@@ -36,7 +36,7 @@ Tensor bce_with_logits_loss(const Tensor& x, const Tensor& target, const BinaryL
 ///   Shapes    x, target [..] alike -> a scalar, or [..] for Reduction::none.  Reduction::batch_mean is the divergence
 ///   per
 ///             row of the first axis, mean is that per element
-///   Dtypes    f32, f64, both alike
+///   Dtypes    f32, f64, bf16, both alike
 ///   Units     x log-probabilities (nats), target probabilities, or their logarithms under log_target
 ///   Gradient  dx = -dy target, dtarget = dy (log target + 1 - x), and 0 for a target of 0; any order
 ///   Errors    ShapeError: two shapes, or nothing to average.  DTypeError: two dtypes, or not a float
@@ -45,7 +45,7 @@ Tensor kl_div_loss(const Tensor& x, const Tensor& target, Reduction reduction = 
 
 /// y = -sum p log p along `axis`, with p = softmax(x): how undecided the logits are.
 ///   Shapes    x [.., n, ..] -> y without `axis`; n >= 1
-///   Dtypes    f32, f64
+///   Dtypes    f32, f64, bf16
 ///   Units     x logits, y nats in [0, log n]; a logit of -infinity adds nothing
 ///   Gradient  dx = -dy p (log p + y); any order
 ///   Errors    ShapeError: axis out of range, n = 0.  DTypeError: not a float

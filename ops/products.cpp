@@ -16,7 +16,7 @@ void check_floats(const char* op, const Tensor& first, std::initializer_list<con
     check_same_device(op, first, *x);
     check_same_dtype(op, first, *x);
   }
-  if (!is_float(first.dtype())) throw_dtype(op, "f32 or f64", first.dtype());
+  if (!is_float(first.dtype())) throw_dtype(op, kFloats, first.dtype());
 }
 
 // The axes before the last one.

@@ -2,21 +2,37 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/random_fill.h"
+#include "ops/cast.h"
+#include "ops/unary.h"
 
 namespace moegrad {
 namespace {
 random::Key key_of(const Draw& draw) { return {draw.seed, draw.number, draw.step.data<i64>()}; }
+
+// The largest bf16 below v: what a number of [low, v) may be rounded to at most.
+double largest_below(double v) {
+  const bf16 near(v);
+  if (convert<double>(near) < v) return convert<double>(near);
+  const bool negative = (near.bits >> 15) != 0;
+  const int next = near.bits == 0 ? 0x8001 : near.bits + (negative ? 1 : -1);
+  return convert<double>(bf16::from_bits(static_cast<std::uint16_t>(next)));
+}
 }  // namespace
 
 Tensor random_uniform(const Shape& shape, double low, double high, const Draw& draw, DType dtype) {
   if (!std::isfinite(high - low) || low > high)
     throw Error(fmt::format("random_uniform: low <= high must be finite; got {} and {}", low, high));
-  if (!is_float(dtype)) throw_dtype("random_uniform", "f32 or f64", dtype);
+  if (!is_float(dtype)) throw_dtype("random_uniform", kFloats, dtype);
+  if (dtype == DType::bf16) {
+    const Tensor y = random_uniform(shape, low, high, draw);
+    return narrow(clamp(y, low, std::max(low, largest_below(high))));
+  }
   Tensor y = empty(shape, dtype, draw.step.device());
-  with_float("random_uniform", dtype, [&]<class F>() {
+  with_wide("random_uniform", dtype, [&]<class F>() {
     MOEGRAD_LAUNCH(y.device(), fill_uniform, y.data<F>(), y.size(), key_of(draw), static_cast<F>(low),
                    static_cast<F>(high));
   });
@@ -26,9 +42,10 @@ Tensor random_uniform(const Shape& shape, double low, double high, const Draw& d
 Tensor random_normal(const Shape& shape, double mean, double deviation, const Draw& draw, DType dtype) {
   if (!std::isfinite(mean) || !std::isfinite(deviation) || deviation < 0)
     throw Error(fmt::format("random_normal: mean and deviation >= 0 must be finite; got {} and {}", mean, deviation));
-  if (!is_float(dtype)) throw_dtype("random_normal", "f32 or f64", dtype);
+  if (!is_float(dtype)) throw_dtype("random_normal", kFloats, dtype);
+  if (dtype == DType::bf16) return narrow(random_normal(shape, mean, deviation, draw));
   Tensor y = empty(shape, dtype, draw.step.device());
-  with_float("random_normal", dtype, [&]<class F>() {
+  with_wide("random_normal", dtype, [&]<class F>() {
     MOEGRAD_LAUNCH(y.device(), fill_normal, y.data<F>(), y.size(), key_of(draw), static_cast<F>(mean),
                    static_cast<F>(deviation));
   });

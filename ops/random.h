@@ -7,7 +7,7 @@
 namespace moegrad {
 
 /// y = low + (high - low) u, with u uniform on [0, 1).
-///   Shapes    `shape`, in row-major order: element i is number i of the draw.  Dtypes: f32, f64
+///   Shapes    `shape`, in row-major order: element i is number i of the draw.  Dtypes: f32, f64, bf16
 ///   Gradient  none
 ///   Errors    Error: low or high is not finite, or low > high.  DTypeError: not a float
 ///   Source    Philox4x32-10, see core/philox.h; the kernels are those of core/random_fill.h

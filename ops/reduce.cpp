@@ -18,13 +18,18 @@ namespace moegrad {
 
 // ---- sum
 
+namespace {
+// A reduction of bf16 has accumulated f32, which is rounded at the end.
+Tensor rounded_as(const Tensor& x, const Tensor& y) { return x.dtype() == DType::bf16 ? narrow(y) : y; }
+}  // namespace
+
 Tensor sum(const Tensor& x, const Axes& axes_any, bool keep) {
   const Axes axes = check_axes("sum", x.shape(), axes_any);
   if (const Structure* s = structure_of(x))
     if (Tensor y = s->sum(axes, keep)) return y;
   const Tensor y = with_any(x.dtype(), [&]<class X>() {
-    using Y = std::conditional_t<std::is_floating_point_v<X>, X, i64>;
-    return reduce_axes<X, Y>(x, axes, keep, formula::SumOf<Y>{});
+    using Y = std::conditional_t<kIsFloat<X>, Computed<X>, i64>;
+    return rounded_as(x, reduce_axes<X, Y>(x, axes, keep, formula::SumOf<Y>{}));
   });
   if (!is_float(x.dtype())) return y;
   return record(
@@ -39,12 +44,13 @@ Tensor sum(const Tensor& x) { return sum(x, all_axes(x.shape())); }
 
 Tensor mean(const Tensor& x, const Axes& axes_any, bool keep) {
   const Axes axes = check_axes("mean", x.shape(), axes_any);
-  if (!is_float(x.dtype())) throw_dtype("mean", "f32 or f64", x.dtype());
+  if (!is_float(x.dtype())) throw_dtype("mean", kFloats, x.dtype());
   i64 n = 1;
   for (int a : axes) n *= x.shape()[a];
   if (n == 0)
     throw ShapeError(fmt::format("mean: there must be elements to average; got axes {} of x {}", to_string(axes),
                                  to_string(x.shape())));
+  if (x.dtype() == DType::bf16) return narrow(mean(widen(x), axes, keep));
   return sum(x, axes, keep) * (1.0 / static_cast<double>(n));
 }
 Tensor mean(const Tensor& x, int axis, bool keep) { return mean(x, Axes{axis}, keep); }
@@ -79,9 +85,11 @@ Tensor extremum(const char* name, const Tensor& x, const Axes& axes_any, bool ke
     throw ShapeError(fmt::format("{}: there must be elements to compare; got axes {} of x {}", name, to_string(axes),
                                  to_string(x.shape())));
   const Tensor y = with_number(name, x.dtype(), [&]<class X>() {
-    using Limits = std::numeric_limits<X>;
-    const X far = Limits::has_infinity ? Limits::infinity() : Limits::max();
-    return reduce_axes<X, X>(x, axes, keep, Op<X>{sign > 0 ? (Limits::has_infinity ? -far : Limits::lowest()) : far});
+    using Y = Computed<X>;
+    using Limits = std::numeric_limits<Y>;
+    const Y far = Limits::has_infinity ? Limits::infinity() : Limits::max();
+    const Op<Y> op{sign > 0 ? (Limits::has_infinity ? -far : Limits::lowest()) : far};
+    return rounded_as(x, reduce_axes<X, Y>(x, axes, keep, op));
   });
   if (!is_float(x.dtype())) return y;
   return record(
@@ -135,11 +143,13 @@ Tensor product_tree(const Tensor& x, const Axes& axes, const Shape& shape) {
 Tensor prod(const Tensor& x, const Axes& axes_any, bool keep) {
   const Axes axes = check_axes("prod", x.shape(), axes_any);
   const Tensor y = with_any(x.dtype(), [&]<class X>() {
-    using Y = std::conditional_t<std::is_floating_point_v<X>, X, i64>;
-    return reduce_axes<X, Y>(x, axes, keep, formula::ProductOf<Y>{});
+    using Y = std::conditional_t<kIsFloat<X>, Computed<X>, i64>;
+    return rounded_as(x, reduce_axes<X, Y>(x, axes, keep, formula::ProductOf<Y>{}));
   });
   if (!is_float(x.dtype())) return y;
-  const auto tree = [axes, shape = y.shape()](const Tensor& t) { return product_tree(t, axes, shape); };
+  const auto tree = [axes, shape = y.shape()](const Tensor& t) {
+    return rounded_as(t, product_tree(widen(t), axes, shape));
+  };
   return fused(
       "prod", y, {x}, saves(kNone),
       [tree](const GradArgs& g) -> Grads {

@@ -10,21 +10,22 @@ inline constexpr bool keep_dims = true;
 
 /// y = sum of x over `axes` (over all axes where none are given); 0 where they are empty.
 ///   Shapes    x [..] -> y without `axes`, or with size 1 there under keep_dims
-///   Dtypes    f32, f64 as they are (accumulated in that type, pairwise, in an order that depends on shape and strides
-///             only); i32, i64 and bool give i64, which wraps around
+///   Dtypes    f32, f64, bf16 as they are (accumulated in that type, bf16 in f32 and rounded once; in pairs, in an
+///   order
+///             that depends on shape and strides only); i32, i64 and bool give i64, which wraps around
 ///   Gradient  dx = dy repeated along `axes`; any order
 ///   Errors    ShapeError: an axis is outside [-rank, rank) or named twice
 Tensor sum(const Tensor& x, const Axes& axes, bool keep = false);
 Tensor sum(const Tensor& x, int axis, bool keep = false);
 Tensor sum(const Tensor& x);
 
-/// y = sum / number of elements.  Dtypes f32, f64.  Gradient: dy / n repeated.
+/// y = sum / number of elements.  Dtypes f32, f64, bf16.  Gradient: dy / n repeated.
 ///   Errors    as sum, and ShapeError: no elements to average
 Tensor mean(const Tensor& x, const Axes& axes, bool keep = false);
 Tensor mean(const Tensor& x, int axis, bool keep = false);
 Tensor mean(const Tensor& x);
 
-/// Largest / smallest element over `axes`; NaN if there is one.  Dtypes f32, f64, i32, i64.
+/// Largest / smallest element over `axes`; NaN if there is one.  Dtypes f32, f64, bf16, i32, i64.
 ///   Gradient  dy shared evenly among the elements that tie for the extremum; any order
 ///   Errors    as sum, and ShapeError: no elements
 Tensor amax(const Tensor& x, const Axes& axes, bool keep = false);
@@ -35,7 +36,7 @@ Tensor amin(const Tensor& x, int axis, bool keep = false);
 Tensor amin(const Tensor& x);
 
 /// y = product of x over `axes`; 1 where they are empty.
-///   Dtypes    f32, f64 as they are; i32, i64 and bool give i64, which wraps around
+///   Dtypes    f32, f64, bf16 as they are; i32, i64 and bool give i64, which wraps around
 ///   Gradient  dx_i = dy times the product of the other elements, right also where some are 0; any order
 ///   Errors    as sum
 Tensor prod(const Tensor& x, const Axes& axes, bool keep = false);

@@ -141,7 +141,7 @@ void run_route_sum(const Routes& r, const Destination& to, const RouteLoop& loop
   using F = std::conditional_t<std::is_same_v<T, bool>, unsigned char, T>;  // bool is copied as bytes, never added
   const auto px = reinterpret_cast<const F*>(x.data<T>());
   const auto ps = scale ? reinterpret_cast<const F*>(scale.data<T>()) : nullptr;
-  const auto py = reinterpret_cast<F*>(y.data<T>());
+  const auto py = reinterpret_cast<Computed<F>*>(y.data<Computed<T>>());
   if (to.gathers()) {
     MOEGRAD_LAUNCH(y.device(), route_gather, px, ps, py, loop);
   } else if (to.by_groups(r)) {
@@ -161,7 +161,7 @@ Tensor route_sum(const RoutesRef& routes, const Tensor& scale, const Tensor& x_a
                  const Labels& ly_any) {
   check_operand("route_sum", *routes, x_any, lx_any);
   if (scale) check_same_dtype("route_sum", scale, x_any);
-  if (scale && !is_float(scale.dtype())) throw_dtype("route_sum", "f32 or f64 where it is scaled", scale.dtype());
+  if (scale && !is_float(scale.dtype())) throw_dtype("route_sum", "f32, f64 or bf16 where it is scaled", scale.dtype());
   const Operand x = operand_of(x_any, lx_any);
   const Axes order = kernel_order(ly_any);
   const Labels ly = pick(ly_any, order);
@@ -176,12 +176,14 @@ Tensor route_sum(const RoutesRef& routes, const Tensor& scale, const Tensor& x_a
   }
   const Destination to = destination_of(*routes, ly);
   const bool adds = !to.gathers() && to.by_groups(*routes);
-  Tensor y = adds ? zeros(shape, x.x.dtype(), x.x.device()) : empty(shape, x.x.dtype(), x.x.device());
+  const DType sums = x.x.dtype() == DType::bf16 ? DType::f32 : x.x.dtype();  // bf16 is rounded at the end
+  Tensor y = adds ? zeros(shape, sums, x.x.device()) : empty(shape, sums, x.x.device());
   const Tensor weights = scale ? dense(scale) : Tensor{};
   const RouteLoop loop = loop_of(*routes, x, y, ly, weights);
   if (y.dtype() == DType::boolean && !(to.gathers() && loop.outer == loop.axes))
     throw_dtype("route_sum", "a number where rows are added up", y.dtype());
-  with_any(y.dtype(), [&]<class T>() { run_route_sum<T>(*routes, to, loop, x.x, weights, y); });
+  with_any(x.x.dtype(), [&]<class T>() { run_route_sum<T>(*routes, to, loop, x.x, weights, y); });
+  y = cast(y, x.x.dtype());
   const Labels lx = x.labels;
   if (scale)
     y = record("route_sum", y, {weights, x.x}, saves_crossed(weights, x.x),
@@ -271,40 +273,45 @@ i64 count(const RouteLoop& loop, int first, int last) {
 i64 grain_for(i64 work_per_item) { return std::max<i64>((i64{1} << 14) / std::max<i64>(work_per_item, 1), 1); }
 
 // y = w x, or y += w x; integers wrap around
-template <class F> void put(F* __restrict y, const F* __restrict x, i64 step, F w, i64 n, bool add) {
+template <class F, class C> void put(C* __restrict y, const F* __restrict x, i64 step, C w, i64 n, bool add) {
   constexpr formula::Add plus;
   constexpr formula::Mul times;
+  const auto at = [x](i64 i) { return static_cast<C>(x[i]); };
   if (step != 1) {
-    for (i64 i = 0; i < n; ++i) y[i] = add ? plus(y[i], times(w, x[i * step])) : times(w, x[i * step]);
+    for (i64 i = 0; i < n; ++i) y[i] = add ? plus(y[i], times(w, at(i * step))) : times(w, at(i * step));
   } else if (add) {
-    for (i64 i = 0; i < n; ++i) y[i] = plus(y[i], times(w, x[i]));
+    for (i64 i = 0; i < n; ++i) y[i] = plus(y[i], times(w, at(i)));
   } else {
-    for (i64 i = 0; i < n; ++i) y[i] = times(w, x[i]);
+    for (i64 i = 0; i < n; ++i) y[i] = times(w, at(i));
   }
+}
+// The scale of a row, 1 where there is none.
+template <class F> Computed<F> weight_at(const F* scale, i64 row) {
+  return scale ? static_cast<Computed<F>>(scale[row]) : Computed<F>(1);
 }
 
 }  // namespace
 
-template <class F> void cpu::route_gather(const F* x, const F* scale, F* y, const RouteLoop& loop) {
+template <class F> void cpu::route_gather(const F* x, const F* scale, Computed<F>* y, const RouteLoop& loop) {
   const i64 rows = count(loop, 0, loop.outer), summed = count(loop, loop.outer, loop.axes);
   parallel_for(rows, grain_for(summed * (loop.features + 4)), [&](i64 begin, i64 end) {
     RowCursor c(loop);
     c.seek(begin, 0, loop.outer);
     for (i64 row = begin; row < end; ++row, c.next(0, loop.outer)) {
-      F* to = y + c.y;
+      Computed<F>* to = y + c.y;
       bool written = false;
       for (i64 k = 0; k < summed; ++k, c.next(loop.outer, loop.axes)) {
         i64 at_x, at_y;
         if (!c.route(at_x, at_y)) continue;
-        put(to, x + at_x, loop.x_feature, scale ? scale[c.scale] : F(1), loop.features, written);
+        put(to, x + at_x, loop.x_feature, weight_at(scale, c.scale), loop.features, written);
         written = true;
       }
-      if (!written) std::fill_n(to, loop.features, F(0));
+      if (!written) std::fill_n(to, loop.features, Computed<F>(0));
     }
   });
 }
 
-template <class F> void cpu::route_scatter(const F* x, const F* scale, F* y, const RouteLoop& loop) {
+template <class F> void cpu::route_scatter(const F* x, const F* scale, Computed<F>* y, const RouteLoop& loop) {
   const i64 groups = count(loop, 0, loop.outer), members = count(loop, loop.outer, loop.axes);
   parallel_for(groups, grain_for(members * (loop.features + 4)), [&](i64 begin, i64 end) {
     RowCursor c(loop);
@@ -313,26 +320,26 @@ template <class F> void cpu::route_scatter(const F* x, const F* scale, F* y, con
       for (i64 k = 0; k < members; ++k, c.next(loop.outer, loop.axes)) {
         i64 at_x, at_y;
         if (c.route(at_x, at_y))
-          put(y + at_y, x + at_x, loop.x_feature, scale ? scale[c.scale] : F(1), loop.features, true);
+          put(y + at_y, x + at_x, loop.x_feature, weight_at(scale, c.scale), loop.features, true);
       }
   });
 }
 
 template <class F>
-void cpu::route_scatter_inverse(const F* x, const F* scale, F* y, const RouteLoop& loop, const i64* first,
+void cpu::route_scatter_inverse(const F* x, const F* scale, Computed<F>* y, const RouteLoop& loop, const i64* first,
                                 const i64* order, i64 destinations) {
   const i64 rows = first[destinations];
   parallel_for(destinations, grain_for((rows / std::max<i64>(destinations, 1) + 1) * (loop.features + 16)),
                [&](i64 begin, i64 end) {
                  RowCursor c(loop);
                  for (i64 d = begin; d < end; ++d) {
-                   F* to = y + d * loop.features;
-                   if (first[d] == first[d + 1]) std::fill_n(to, loop.features, F(0));
+                   Computed<F>* to = y + d * loop.features;
+                   if (first[d] == first[d + 1]) std::fill_n(to, loop.features, Computed<F>(0));
                    for (i64 k = first[d]; k < first[d + 1]; ++k) {
                      i64 at_x, at_y;
                      c.seek(order[k], 0, loop.axes);
                      c.route(at_x, at_y);
-                     put(to, x + at_x, loop.x_feature, scale ? scale[c.scale] : F(1), loop.features, k > first[d]);
+                     put(to, x + at_x, loop.x_feature, weight_at(scale, c.scale), loop.features, k > first[d]);
                    }
                  }
                });
@@ -344,18 +351,19 @@ template <class F> void cpu::route_dots(const F* x, const F* y, F* d, const Rout
     c.seek(begin, 0, loop.axes);
     for (i64 row = begin; row < end; ++row, c.next(0, loop.axes)) {
       i64 at_x, at_y;
-      F total = 0;
+      using C = Computed<F>;
+      C total = 0;
       if (c.route(at_x, at_y)) {
         const F *p = x + at_x, *q = y + at_y;
         const i64 sp = loop.x_feature, sq = loop.y_feature;
         if (sp == 1 && sq == 1) {
 #pragma omp simd reduction(+ : total)
-          for (i64 i = 0; i < loop.features; ++i) total += p[i] * q[i];
+          for (i64 i = 0; i < loop.features; ++i) total += static_cast<C>(p[i]) * static_cast<C>(q[i]);
         } else {
-          for (i64 i = 0; i < loop.features; ++i) total += p[i * sp] * q[i * sq];
+          for (i64 i = 0; i < loop.features; ++i) total += static_cast<C>(p[i * sp]) * static_cast<C>(q[i * sq]);
         }
       }
-      d[c.scale] = total;
+      d[c.scale] = convert<F>(total);
     }
   });
 }

@@ -49,8 +49,8 @@ inline constexpr int kFeature = 1000;
 /// y[ly] = sum over rows of scale[row] x[lx]: along each route, the part of x at its row and class is added to y at
 /// its.
 ///   Shapes    scale [rows..] or empty (all 1); x by its labels lx; y by ly.  Features must be the same in both
-///   Dtypes    f32, f64; scale as x. Without a scale also i32 and i64, whose sums wrap around, and bool where each row
-///             has a place of its own in y
+///   Dtypes    f32, f64, bf16 (added up in f32 and rounded once); scale as x. Without a scale also i32 and i64, whose
+///             sums wrap around, and bool where each row has a place of its own in y
 ///   Gradient  dx = route_sum(scale, dy: ly -> lx), dscale = route_dot(x, dy); any order
 ///   Cost      2 (routes x features) FLOPs; nothing of size rows x classes unless y has it; the same bits for any
 ///   number of threads
@@ -78,23 +78,23 @@ struct RouteLoop {
 // Kernels, called only by ops/routes.cpp. scale may be nullptr: all ones.
 namespace cpu {
 /// The destination has no class axis: y rows are written once each, empty ones with zeros.
-template <class F> void route_gather(const F* x, const F* scale, F* y, const RouteLoop& loop);
+template <class F> void route_gather(const F* x, const F* scale, Computed<F>* y, const RouteLoop& loop);
 /// The destination has class axes: adds to y (zeros). Rows with different destination row axes never meet; each such
 /// group is walked in order by one thread.
-template <class F> void route_scatter(const F* x, const F* scale, F* y, const RouteLoop& loop);
+template <class F> void route_scatter(const F* x, const F* scale, Computed<F>* y, const RouteLoop& loop);
 /// The same through the inverse: one thread per destination, every element of y is written.
 template <class F>
-void route_scatter_inverse(const F* x, const F* scale, F* y, const RouteLoop& loop, const i64* begin, const i64* order,
-                           i64 destinations);
+void route_scatter_inverse(const F* x, const F* scale, Computed<F>* y, const RouteLoop& loop, const i64* begin,
+                           const i64* order, i64 destinations);
 /// d[row] = dot of features of x and y (the loop's second operand).
 template <class F> void route_dots(const F* x, const F* y, F* d, const RouteLoop& loop);
 }  // namespace cpu
 namespace cuda {
-template <class F> void route_gather(const F* x, const F* scale, F* y, const RouteLoop& loop);
-template <class F> void route_scatter(const F* x, const F* scale, F* y, const RouteLoop& loop);
+template <class F> void route_gather(const F* x, const F* scale, Computed<F>* y, const RouteLoop& loop);
+template <class F> void route_scatter(const F* x, const F* scale, Computed<F>* y, const RouteLoop& loop);
 template <class F>
-void route_scatter_inverse(const F* x, const F* scale, F* y, const RouteLoop& loop, const i64* begin, const i64* order,
-                           i64 destinations);
+void route_scatter_inverse(const F* x, const F* scale, Computed<F>* y, const RouteLoop& loop, const i64* begin,
+                           const i64* order, i64 destinations);
 template <class F> void route_dots(const F* x, const F* y, F* d, const RouteLoop& loop);
 }  // namespace cuda
 

@@ -15,7 +15,7 @@ namespace moegrad {
 /// y = x, plus source[.., j, ..] added at position index[.., j, ..] of `axis`.
 ///   Shapes    x [.., n, ..] -> y, same shape; index [.., m, ..] no larger than x along the other axes, source no
 ///             smaller than index: its first entries are used
-///   Dtypes    x and source f32, f64, i32 or i64, both alike (integers wrap around); index with values in [-1, n)
+///   Dtypes    x and source f32, f64, bf16, i32 or i64, both alike (integers wrap around); index with values in [-1, n)
 ///   Gradient  dx = dy, dsource = gather(dy); any order
 ///   Errors    ShapeError: sizes as above.  IndexError: a value outside [-1, n).  DTypeError
 Tensor scatter_add(const Tensor& x, int axis, const Tensor& index, const Tensor& source);

@@ -21,7 +21,7 @@ namespace {
 
 Axes checked_axes(const char* op, const Tensor& x, const Axes& axes_any) {
   const Axes axes = check_axes(op, x.shape(), axes_any);
-  if (!is_float(x.dtype())) throw_dtype(op, "f32 or f64", x.dtype());
+  if (!is_float(x.dtype())) throw_dtype(op, kFloats, x.dtype());
   i64 n = 1;
   for (int a : axes) n *= x.shape()[a];
   if (n == 0)
@@ -66,6 +66,7 @@ std::string show(const Axes& axes) { return fmt::format("axes = {}", to_string(a
 
 Tensor softmax(const Tensor& x_any, const Axes& axes_any) {
   const Axes axes = checked_axes("softmax", x_any, axes_any);
+  if (x_any.dtype() == DType::bf16) return narrow(softmax(widen(x_any), axes));
   if (!adjacent(axes)) {
     const Reordering order = axes_to_end(x_any, axes);
     return permute(softmax(permute(x_any, order.there), last_axes(x_any, axes.size())), order.back);
@@ -73,8 +74,8 @@ Tensor softmax(const Tensor& x_any, const Axes& axes_any) {
   const Tensor x = contiguous(x_any);
   const SoftmaxBlocks blocks = blocks_of(x.shape(), axes);
   const Tensor y = empty_like(x);
-  with_float("softmax", x.dtype(),
-             [&]<class F>() { MOEGRAD_LAUNCH(x.device(), softmax_blocks, x.data<F>(), y.data<F>(), blocks); });
+  with_wide("softmax", x.dtype(),
+            [&]<class F>() { MOEGRAD_LAUNCH(x.device(), softmax_blocks, x.data<F>(), y.data<F>(), blocks); });
   return record(
       "softmax", y, {x}, saves(kY),
       [axes, blocks](const GradArgs& g) -> Grads {
@@ -82,7 +83,7 @@ Tensor softmax(const Tensor& x_any, const Axes& axes_any) {
         const Tensor p = g.y();
         if (recording()) return {p * (g.dy - sum(p * g.dy, axes, keep_dims))};
         const Tensor dy = contiguous(g.dy), dx = empty_like(p);
-        with_float("softmax", p.dtype(), [&]<class F>() {
+        with_wide("softmax", p.dtype(), [&]<class F>() {
           MOEGRAD_LAUNCH(p.device(), softmax_gradient, p.data<F>(), dy.data<F>(), dx.data<F>(), blocks);
         });
         return {dx};
@@ -93,6 +94,7 @@ Tensor softmax(const Tensor& x, int axis) { return softmax(x, Axes{axis}); }
 
 Tensor log_softmax(const Tensor& x_any, const Axes& axes_any) {
   const Axes axes = checked_axes("log_softmax", x_any, axes_any);
+  if (x_any.dtype() == DType::bf16) return narrow(log_softmax(widen(x_any), axes));
   if (!adjacent(axes)) {
     const Reordering order = axes_to_end(x_any, axes);
     return permute(log_softmax(permute(x_any, order.there), last_axes(x_any, axes.size())), order.back);
@@ -100,8 +102,8 @@ Tensor log_softmax(const Tensor& x_any, const Axes& axes_any) {
   const Tensor x = contiguous(x_any);
   const SoftmaxBlocks blocks = blocks_of(x.shape(), axes);
   const Tensor y = empty_like(x);
-  with_float("log_softmax", x.dtype(),
-             [&]<class F>() { MOEGRAD_LAUNCH(x.device(), log_softmax_blocks, x.data<F>(), y.data<F>(), blocks); });
+  with_wide("log_softmax", x.dtype(),
+            [&]<class F>() { MOEGRAD_LAUNCH(x.device(), log_softmax_blocks, x.data<F>(), y.data<F>(), blocks); });
   return record(
       "log_softmax", y, {x}, saves(kY),
       [axes, blocks](const GradArgs& g) -> Grads {
@@ -109,7 +111,7 @@ Tensor log_softmax(const Tensor& x_any, const Axes& axes_any) {
         const Tensor log_p = g.y();
         if (recording()) return {g.dy - exp(log_p) * sum(g.dy, axes, keep_dims)};
         const Tensor dy = contiguous(g.dy), dx = empty_like(log_p);
-        with_float("log_softmax", log_p.dtype(), [&]<class F>() {
+        with_wide("log_softmax", log_p.dtype(), [&]<class F>() {
           MOEGRAD_LAUNCH(log_p.device(), log_softmax_gradient, log_p.data<F>(), dy.data<F>(), dx.data<F>(), blocks);
         });
         return {dx};
@@ -120,6 +122,7 @@ Tensor log_softmax(const Tensor& x, int axis) { return log_softmax(x, Axes{axis}
 
 Tensor logsumexp(const Tensor& x_any, const Axes& axes_any, bool keep) {
   const Axes axes = checked_axes("logsumexp", x_any, axes_any);
+  if (x_any.dtype() == DType::bf16) return narrow(logsumexp(widen(x_any), axes, keep));
   if (!adjacent(axes)) {
     const Reordering order = axes_to_end(x_any, axes);
     const Tensor y = logsumexp(permute(x_any, order.there), last_axes(x_any, axes.size()));
@@ -137,8 +140,8 @@ Tensor logsumexp(const Tensor& x_any, const Axes& axes_any, bool keep) {
     else
       dropped.push_back(x.shape()[i]);
   const Tensor y = empty(keep ? kept : dropped, x.dtype(), x.device());
-  with_float("logsumexp", x.dtype(),
-             [&]<class F>() { MOEGRAD_LAUNCH(x.device(), logsumexp_blocks, x.data<F>(), y.data<F>(), blocks); });
+  with_wide("logsumexp", x.dtype(),
+            [&]<class F>() { MOEGRAD_LAUNCH(x.device(), logsumexp_blocks, x.data<F>(), y.data<F>(), blocks); });
   return record(
       "logsumexp", y, {x}, saves(kX0 | kY),
       [kept](const GradArgs& g) -> Grads {

@@ -6,7 +6,7 @@ namespace moegrad {
 
 /// y = e^x / (sum of e^x over `axes`).
 ///   Shapes    x [..] -> y, same shape; Soft MoE normalises over two axes at once
-///   Dtypes    f32, f64
+///   Dtypes    f32, f64, bf16
 ///   Units     x logits (nats), y probabilities that sum to 1 over `axes`
 ///   Gradient  dx = y (dy - sum(y dy, axes)); any order
 ///   Values    -inf gives probability 0. NaN everywhere in a group that is -inf throughout, or has a NaN or +inf
@@ -22,7 +22,7 @@ Tensor log_softmax(const Tensor& x, int axis);
 
 /// y = log(sum of e^x over `axes`).
 ///   Shapes    x [..] -> y without `axes`, or with size 1 there under keep_dims
-///   Dtypes    f32, f64
+///   Dtypes    f32, f64, bf16
 ///   Gradient  dx = dy softmax(x); any order.  NaN where a group is -inf throughout
 ///   Values    -inf for a group that is -inf throughout, +inf for one with a +inf, NaN for one with a NaN
 ///   Errors    as softmax

@@ -123,12 +123,13 @@ Tensor argmin(const Tensor& x) { return arg_extremum("argmin", x, false); }
 
 namespace {
 
-template <class X> auto key_of(X v, bool descending) {
-  using Key = std::conditional_t<sizeof(X) == 8, u64, u32>;
+template <class X> auto key_of(X stored, bool descending) {
+  const Computed<X> v = convert<Computed<X>>(stored);
+  using Key = std::conditional_t<sizeof(v) == 8, u64, u32>;
   constexpr Key kSign = Key{1} << (8 * sizeof(Key) - 1);
   Key key;
-  if constexpr (std::is_floating_point_v<X>) {
-    const Key bits = std::bit_cast<Key>(v + X(0));                    // -0 + 0 is 0
+  if constexpr (kIsFloat<X>) {
+    const Key bits = std::bit_cast<Key>(v + 0);                       // -0 + 0 is 0
     const Key flip = (~(bits >> (8 * sizeof(Key) - 1)) + 1) | kSign;  // negative: every bit; else the sign alone
     key = v != v ? ~Key{0} : bits ^ flip;
   } else {

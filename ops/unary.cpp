@@ -22,9 +22,8 @@ template <class Op> Tensor apply_float(const char* name, const Tensor& x) {
 }
 // Float and integer formulas differ where one must not overflow and the other must keep the sign of zero.
 template <class Float, class Integer> Tensor apply_number(const char* name, const Tensor& x) {
-  return with_number(name, x.dtype(), [&]<class T>() {
-    return apply<std::conditional_t<std::is_floating_point_v<T>, Float, Integer>, T>({}, x);
-  });
+  return with_number(name, x.dtype(),
+                     [&]<class T>() { return apply<std::conditional_t<kIsFloat<T>, Float, Integer>, T>({}, x); });
 }
 
 }  // namespace
@@ -120,8 +119,9 @@ Tensor ceil(const Tensor& x) { return apply_float<formula::Ceil>("ceil", x); }
 Tensor round(const Tensor& x) { return apply_float<formula::Round>("round", x); }
 
 Tensor pow(const Tensor& x, double c) {
-  const Tensor y =
-      with_float("pow", x.dtype(), [&]<class T>() { return apply<formula::PowBy<T>, T>({static_cast<T>(c)}, x); });
+  const Tensor y = with_float("pow", x.dtype(), [&]<class T>() {
+    return apply<formula::PowBy<Computed<T>>, T>({static_cast<Computed<T>>(c)}, x);
+  });
   return record(
       "pow", y, {x}, saves(kX0),
       [c](const GradArgs& g) -> Grads { return {c == 0 ? Tensor{} : g.dy * pow(g.in(0), c - 1) * c}; },
@@ -129,7 +129,7 @@ Tensor pow(const Tensor& x, double c) {
 }
 
 Tensor pow(double c, const Tensor& x) {
-  if (!is_float(x.dtype())) throw_dtype("pow", "f32 or f64", x.dtype());
+  if (!is_float(x.dtype())) throw_dtype("pow", kFloats, x.dtype());
   return pow(scalar_like(c, x), x);
 }
 
@@ -139,7 +139,8 @@ Tensor clamp(const Tensor& x, double low, double high) {
     for (const double bound : {low, high})
       if (std::isfinite(bound)) check_whole("clamp", bound, x);
   const Tensor y = with_number("clamp", x.dtype(), [&]<class T>() {
-    return apply<formula::Clamp<T>, T>({convert<T>(low), convert<T>(high)}, x);
+    using C = Computed<T>;
+    return apply<formula::Clamp<C>, T>({convert<C>(low), convert<C>(high)}, x);
   });
   return record(
       "clamp", y, {x}, saves(kX0),

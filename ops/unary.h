@@ -6,16 +6,16 @@
 
 namespace moegrad {
 
-/// y = -x, |x|, x^2.  Dtypes f32, f64, i32, i64 (integers wrap around).
+/// y = -x, |x|, x^2.  Dtypes f32, f64, bf16, i32, i64 (integers wrap around).
 ///   Gradient  -dy;  dy sign(x), 0 at 0;  2 x dy; any order
 Tensor neg(const Tensor& x);
 Tensor abs(const Tensor& x);
 Tensor square(const Tensor& x);
-/// y = -1, 0 or 1; NaN stays NaN.  Dtypes f32, f64, i32, i64.  Gradient: none (it is 0 everywhere).
+/// y = -1, 0 or 1; NaN stays NaN.  Dtypes f32, f64, bf16, i32, i64.  Gradient: none (it is 0 everywhere).
 Tensor sign(const Tensor& x);
 inline Tensor operator-(const Tensor& x) { return neg(x); }
 
-/// y = e^x, e^x - 1, ln x, ln(1 + x), sqrt x, 1 / sqrt x, 1 / x.  Dtypes f32, f64; accuracy as in core/math.h.
+/// y = e^x, e^x - 1, ln x, ln(1 + x), sqrt x, 1 / sqrt x, 1 / x.  Dtypes f32, f64, bf16; accuracy as in core/math.h.
 ///   Gradient  dy y;  dy (y + 1);  dy / x;  dy / (1 + x);  dy / 2y;  -dy y^3 / 2;  -dy y^2; any order
 Tensor exp(const Tensor& x);
 Tensor expm1(const Tensor& x);
@@ -25,7 +25,7 @@ Tensor sqrt(const Tensor& x);
 Tensor rsqrt(const Tensor& x);
 Tensor reciprocal(const Tensor& x);
 
-/// y = sin x, cos x (radians), tanh x, erf x, 1 / (1 + e^-x).  Dtypes f32, f64.
+/// y = sin x, cos x (radians), tanh x, erf x, 1 / (1 + e^-x).  Dtypes f32, f64, bf16.
 ///   Gradient  dy cos x;  -dy sin x;  dy (1 - y^2);  dy 2/sqrt(pi) e^(-x^2);  dy y (1 - y); any order
 Tensor sin(const Tensor& x);
 Tensor cos(const Tensor& x);
@@ -34,26 +34,28 @@ Tensor erf(const Tensor& x);
 Tensor sigmoid(const Tensor& x);
 
 /// y = 1 - erf x, without its cancellation;  y = P(Z < x) = (1 + erf(x / sqrt 2)) / 2 for a standard normal Z, also
-/// where it is tiny.  Dtypes f32, f64.
+/// where it is tiny.  Dtypes f32, f64, bf16.
 ///   Gradient  -dy 2/sqrt(pi) e^(-x^2);  dy e^(-x^2 / 2) / sqrt(2 pi); any order
 Tensor erfc(const Tensor& x);
 Tensor normal_cdf(const Tensor& x);
 
-/// y = -x ln x for x > 0, 0 for x = 0, -infinity below: the terms of an entropy.  Dtypes f32, f64.
+/// y = -x ln x for x > 0, 0 for x = 0, -infinity below: the terms of an entropy.  Dtypes f32, f64, bf16.
 ///   Gradient  -dy (1 + ln x): infinite at 0, NaN below; any order
 Tensor entr(const Tensor& x);
 
-/// Largest integer <= x, smallest >= x, nearest (ties to even).  Dtypes f32, f64.  Gradient: none (it is 0 everywhere).
+/// Largest integer <= x, smallest >= x, nearest (ties to even).  Dtypes f32, f64, bf16.
+///   Gradient: none (it is 0 everywhere)
 Tensor floor(const Tensor& x);
 Tensor ceil(const Tensor& x);
 Tensor round(const Tensor& x);
 
 /// y = x^c for a fixed c.  Gradient: dy c x^(c-1); none where c = 0.
 Tensor pow(const Tensor& x, double c);
-/// y = c^x for a fixed c.  Dtypes f32, f64.  Gradient: dy y ln c (NaN for c < 0); 0 for c = 0 and x >= 0; any order.
+/// y = c^x for a fixed c.  Dtypes f32, f64, bf16.  Gradient: dy y ln c (NaN for c < 0); 0 for c = 0 and x >= 0; any
+/// order.
 Tensor pow(double c, const Tensor& x);
 
-/// y = min(max(x, low), high); NaN stays NaN. An infinite bound leaves its side open.  Dtypes f32, f64, i32,
+/// y = min(max(x, low), high); NaN stays NaN. An infinite bound leaves its side open.  Dtypes f32, f64, bf16, i32,
 /// i64.
 ///   Gradient  dy where low <= x <= high (the bounds included), else 0; any order
 ///   Errors    Error: low > high.  DTypeError: x holds integers and a bound is not whole

@@ -55,7 +55,7 @@ WindowPlan plan_windows(const char* op, const Shape& x, Size2 kernel, const Wind
 
 Tensor unfold(const Tensor& x_any, Size2 kernel, const WindowOptions& options) {
   const WindowPlan plan = plan_windows("unfold", x_any.shape(), kernel, options);
-  if (!is_float(x_any.dtype())) throw_dtype("unfold", "f32 or f64", x_any.dtype());
+  if (!is_float(x_any.dtype())) throw_dtype("unfold", kFloats, x_any.dtype());
   const Tensor x = contiguous(x_any);
   const i64 window = kernel.rows * kernel.columns, count = plan.down * plan.across;
   const Tensor y = empty(with_tail(x.shape(), 3, {x.dim(-3) * window, count}), x.dtype(), x.device());
@@ -80,12 +80,13 @@ Tensor fold(const Tensor& x_any, Size2 size, Size2 kernel, const WindowOptions& 
                                  size.rows, size.columns, to_string(x_any.shape())));
   };
   if (x_any.rank() < 2 || rows % window != 0) refuse("windows");
-  if (!is_float(x_any.dtype())) throw_dtype("fold", "f32 or f64", x_any.dtype());
+  if (!is_float(x_any.dtype())) throw_dtype("fold", kFloats, x_any.dtype());
+  if (x_any.dtype() == DType::bf16) return narrow(fold(widen(x_any), size, kernel, options));
   const WindowPlan plan = plan_windows("fold", image, kernel, options);
   if (x_any.dim(-1) != plan.down * plan.across) refuse(fmt::format("{}", plan.down * plan.across));
   const Tensor x = contiguous(x_any), y = empty(image, x.dtype(), x.device());
-  with_float("fold", x.dtype(),
-             [&]<class F>() { MOEGRAD_LAUNCH(x.device(), fold_windows, x.data<F>(), y.data<F>(), plan); });
+  with_wide("fold", x.dtype(),
+            [&]<class F>() { MOEGRAD_LAUNCH(x.device(), fold_windows, x.data<F>(), y.data<F>(), plan); });
   return record(
       "fold", y, {x}, saves(kNone),
       [plan](const GradArgs& g) -> Grads { return {unfold(g.dy, plan.kernel, plan.options)}; },

@@ -21,14 +21,14 @@ struct WindowOptions {
 /// with its own stride, dilation and padding), 0 in the padding: window (a, b) of p x q as column a q + b.
 ///   Shapes    x [.., C, H, W], kernel k x l -> y [.., C k l, p q] with p = (H + 2 padding - dilation (k - 1) - 1) /
 ///             stride + 1, rounded down, and q likewise; p, q >= 1
-///   Dtypes    f32, f64
+///   Dtypes    f32, f64, bf16
 ///   Gradient  dx = fold(dy); any order
 ///   Errors    ShapeError: x has fewer than three axes, or the padded image is smaller than a window.  DTypeError.
 ///             Error: a size that is not in [1, 2^31), padding not in [0, 2^31)
 Tensor unfold(const Tensor& x, Size2 kernel, const WindowOptions& options = {});
 
 /// The image [.., C, H, W] into which the columns x [.., C k l, p q] of unfold are added.
-///   Dtypes    f32, f64.  Sums in an order that depends on sizes only
+///   Dtypes    f32, f64, bf16.  Sums in an order that depends on sizes only
 ///   Gradient  dx = unfold(dy); any order
 ///   Errors    as unfold, and ShapeError: x does not have the columns of an image of `size`
 Tensor fold(const Tensor& x, Size2 size, Size2 kernel, const WindowOptions& options = {});

@@ -10,19 +10,21 @@ namespace moegrad {
 namespace {
 
 void check_operands(const char* op, const Tensor& w, const Tensor& dw, std::span<const Tensor> states) {
-  if (!is_float(w.dtype())) throw_dtype(op, "f32 or f64", w.dtype());
-  const auto check = [&](const char* what, const Tensor& x) {
+  if (!is_float(w.dtype())) throw_dtype(op, kFloats, w.dtype());
+  const auto check = [&](const char* what, const Tensor& x, DType dtype) {
     check_same_device(op, w, x);
-    check_same_dtype(op, w, x);
+    if (x.dtype() != dtype)
+      throw DTypeError(
+          fmt::format("{}: {} must be {}; got w {} and {} {}", op, what, name(dtype), describe(w), what, describe(x)));
     if (x.shape() != w.shape())
       throw ShapeError(fmt::format("{}: shapes must match; got w {} and {} {}", op, to_string(w.shape()), what,
                                    to_string(x.shape())));
   };
-  check("dw", dw);
+  check("dw", dw, w.dtype());
   bool contiguous = w.is_contiguous();
   for (const Tensor& s : states) {
     if (!s) continue;
-    check("a state", s);
+    check("a state", s, state_dtype(w.dtype()));
     contiguous = contiguous && s.is_contiguous();
   }
   if (!contiguous) throw Error(fmt::format("{}: w and its states must be contiguous; got w {}", op, describe(w)));
@@ -61,7 +63,8 @@ void update(const char* op, const Tensor& w, const Tensor& dw_any, std::span<con
                           at.lr_scale};
   with_float(op, w.dtype(), [&]<class F>() {
     UpdateArrays<F> x{writable<F>(w), dw.data<F>(), {}, w.size()};
-    for (std::size_t i = 0; i < states.size(); ++i) x.states[i] = states[i] ? writable<F>(states[i]) : nullptr;
+    for (std::size_t i = 0; i < states.size(); ++i)
+      x.states[i] = states[i] ? writable<Computed<F>>(states[i]) : nullptr;
     MOEGRAD_LAUNCH(w.device(), update, x, clock, rule);
   });
 }
@@ -116,22 +119,23 @@ constexpr i64 kGrain = 1 << 14;  // elements per thread
 
 // Bit i of Uses: state i is there.
 template <unsigned Uses, class F, class Step>
-void update_elements(const UpdateArrays<F>& x, F scale, const Step& step) {
+void update_elements(const UpdateArrays<F>& x, Computed<F> scale, const Step& step) {
   parallel_for(x.n, kGrain, [x, scale, step](i64 begin, i64 end) {
+    using C = Computed<F>;
     const Step s = step;
     F* __restrict w = x.w;
     const F* __restrict dw = x.dw;
-    F* __restrict first = x.states[0];
-    F* __restrict second = x.states[1];
-    F* __restrict third = x.states[2];
+    C* __restrict first = x.states[0];
+    C* __restrict second = x.states[1];
+    C* __restrict third = x.states[2];
 #pragma omp simd
     for (i64 i = begin; i < end; ++i) {
-      F p = w[i], a{}, b{}, c{};
+      C p = static_cast<C>(w[i]), a{}, b{}, c{};
       if constexpr (Uses & 1) a = first[i];
       if constexpr (Uses & 2) b = second[i];
       if constexpr (Uses & 4) c = third[i];
-      s.template apply<Uses>(p, scale * dw[i], a, b, c);
-      w[i] = p;
+      s.template apply<Uses>(p, scale * static_cast<C>(dw[i]), a, b, c);
+      w[i] = convert<F>(p);
       if constexpr (Uses & 1) first[i] = a;
       if constexpr (Uses & 2) second[i] = b;
       if constexpr (Uses & 4) third[i] = c;
@@ -142,8 +146,9 @@ void update_elements(const UpdateArrays<F>& x, F scale, const Step& step) {
 }  // namespace
 
 template <class F, class Rule> void cpu::update(const UpdateArrays<F>& x, const UpdateClock& clock, const Rule& rule) {
-  const auto step = formula::at<F>(rule, *clock.lr * clock.lr_scale, *clock.step);
-  const F scale = clock.scale ? static_cast<F>(*clock.scale) : F(1);
+  using C = Computed<F>;
+  const auto step = formula::at<C>(rule, *clock.lr * clock.lr_scale, *clock.step);
+  const C scale = clock.scale ? static_cast<C>(*clock.scale) : C(1);
   const int uses = (x.states[0] ? 1 : 0) + (x.states[1] ? 2 : 0) + (x.states[2] ? 4 : 0);
   switch (uses) {
     case 0: return update_elements<0>(x, scale, step);
@@ -155,10 +160,12 @@ template <class F, class Rule> void cpu::update(const UpdateArrays<F>& x, const 
 }
 
 template <class F> void cpu::average_update(F* y, const F* x, i64 n, double keep) {
-  const F old = static_cast<F>(keep), fresh = static_cast<F>(1 - keep);
+  using C = Computed<F>;
+  const C old = static_cast<C>(keep), fresh = static_cast<C>(1 - keep);
   parallel_for(n, kGrain, [=](i64 begin, i64 end) {
 #pragma omp simd
-    for (i64 i = begin; i < end; ++i) y[i] = math::mul_add(old, y[i], fresh * x[i]);
+    for (i64 i = begin; i < end; ++i)
+      y[i] = convert<F>(math::mul_add(old, static_cast<C>(y[i]), fresh * static_cast<C>(x[i])));
   });
 }
 

@@ -9,6 +9,9 @@
 
 namespace moegrad {
 
+/// The dtype of the states for a parameter of dtype w: f32 beside bf16.
+constexpr DType state_dtype(DType w) { return w == DType::bf16 ? DType::f32 : w; }
+
 /// What every update reads besides its settings: scalars on the device of the parameter.
 struct UpdateStep {
   Tensor lr;            ///< f64 []
@@ -18,7 +21,9 @@ struct UpdateStep {
 };
 
 // One step of an optimizer for one parameter, in place, with g = scale dw and r = lr lr_scale.
-//   Shapes    w, dw and the states alike; w and the states contiguous.  Dtypes: f32, f64, all alike
+//   Shapes    w, dw and the states alike; w and the states contiguous
+//   Dtypes    w f32, f64, bf16; dw as w; the states as w, but f32 beside bf16. A step is computed in f32 then, and w is
+//             rounded to the nearest bf16: a step of less than about 2^-9 of a weight leaves it as it is
 //   States    in the order of the rule's card; a state that its settings leave out is an empty handle
 //   Errors    ShapeError, DTypeError: they differ.  Error: w or a state is not contiguous, a state is missing
 //   Gradient  none; an update counts as a change, so that a backward which saved w fails
@@ -78,15 +83,15 @@ void lion_update(const Tensor& w, const Tensor& dw, std::span<const Tensor> stat
 void count_up(const Tensor& x);
 
 /// y = keep y + (1 - keep) x, in place: a moving average.
-///   Shapes    x, y alike, y contiguous.  Dtypes: f32, f64, both alike.  Errors: as the updates; Error: keep outside
-///   [0, 1]
+///   Shapes    x, y alike, y contiguous.  Dtypes: f32, f64, bf16, both alike (bf16 loses steps below 2^-9 of y)
+///   Errors    as the updates; Error: keep outside [0, 1]
 void average_update(const Tensor& y, const Tensor& x, double keep);
 
 /// Pointers of one update; those of absent states are null.
 template <class F> struct UpdateArrays {
   F* w;
   const F* dw;
-  F* states[3];
+  Computed<F>* states[3];
   i64 n;
 };
 struct UpdateClock {

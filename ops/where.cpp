@@ -61,7 +61,7 @@ Tensor masked_fill(const Tensor& x, const Tensor& mask, double value) {
   Tensor y = empty(common_shape(x, mask), x.dtype(), x.device());
   const Nest<3> nest = nest_over<3>(y.shape(), {&x, &mask, &y});
   with_any(x.dtype(), [&]<class T>() {
-    const formula::FillWhere<T> fill{static_cast<T>(value)};
+    const formula::FillWhere<Computed<T>> fill{static_cast<Computed<T>>(value)};
     MOEGRAD_LAUNCH(y.device(), map2, fill, x.data<T>(), mask.data<bool>(), y.data<T>(), nest);
   });
   return record(

@@ -38,8 +38,9 @@ Optimizer::Optimizer(const char* name, std::vector<ParameterGroup> groups, doubl
         throw Error(fmt::format("{}: a parameter belongs to one group, under one name; got {} again", name_, p.name));
       Trained t{p, zeros({}, DType::i64, p.tensor.device()), {}, group.weight_decay, group.lr_scale};
       for (const std::string& state : names_)
-        t.state.push_back(state.empty() ? Tensor{}
-                                        : full(p.tensor.shape(), initial, p.tensor.dtype(), p.tensor.device()));
+        t.state.push_back(state.empty()
+                              ? Tensor{}
+                              : full(p.tensor.shape(), initial, state_dtype(p.tensor.dtype()), p.tensor.device()));
       trained_.push_back(std::move(t));
     }
   }

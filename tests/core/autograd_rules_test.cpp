@@ -132,7 +132,7 @@ TEST_CASE("record: an op must return a tensor of its own, with a floating dtype"
   CHECK_THROWS_WITH_AS(record("bad", plain, {x, plain}, saves(kNone), fine), text, InternalError);
   CHECK_FALSE(plain.requires_grad());
   CHECK_THROWS_WITH_AS(record("bad", zeros({2}, DType::i64), {x}, saves(kNone), fine),
-                       "bad: only f32 and f64 have gradients; got y i64 [2]", InternalError);
+                       "bad: only f32, f64 and bf16 have gradients; got y i64 [2]", InternalError);
 }
 
 TEST_CASE("rules: an exception in a rule leaves the engine and the graph usable") {

@@ -173,9 +173,10 @@ TEST_CASE("leaves: requires_grad_ on and off, and what is no leaf") {
                        GradError);
   x.requires_grad_(false);
   CHECK_FALSE(x.requires_grad());
-  CHECK_THROWS_WITH_AS(arange(0, 3).requires_grad_(), "requires_grad_: x must be f32 or f64; got i64", DTypeError);
-  CHECK_THROWS_WITH_AS(zeros({2}, DType::boolean).requires_grad_(), "requires_grad_: x must be f32 or f64; got bool",
+  CHECK_THROWS_WITH_AS(arange(0, 3).requires_grad_(), "requires_grad_: x must be f32, f64 or bf16; got i64",
                        DTypeError);
+  CHECK_THROWS_WITH_AS(zeros({2}, DType::boolean).requires_grad_(),
+                       "requires_grad_: x must be f32, f64 or bf16; got bool", DTypeError);
 }
 
 TEST_CASE("no_grad: nothing is recorded in its scope, also when it ends by an exception") {

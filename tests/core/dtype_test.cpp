@@ -12,22 +12,27 @@ using namespace moegrad;
 TEST_CASE("dtype: names, sizes and kinds") {
   CHECK((std::string(name(DType::f32)) == "f32" && byte_size(DType::f32) == 4 && dtype_of<float> == DType::f32));
   CHECK((std::string(name(DType::f64)) == "f64" && byte_size(DType::f64) == 8 && dtype_of<double> == DType::f64));
+  CHECK((std::string(name(DType::bf16)) == "bf16" && byte_size(DType::bf16) == 2 && dtype_of<bf16> == DType::bf16));
   CHECK((std::string(name(DType::i32)) == "i32" && byte_size(DType::i32) == 4 && dtype_of<i32> == DType::i32));
   CHECK((std::string(name(DType::i64)) == "i64" && byte_size(DType::i64) == 8 && dtype_of<i64> == DType::i64));
   CHECK((std::string(name(DType::boolean)) == "bool" && byte_size(DType::boolean) == 1));
-  CHECK((is_float(DType::f64) && !is_float(DType::i64) && is_int(DType::i32) && !is_int(DType::boolean)));
+  CHECK((is_float(DType::f64) && is_float(DType::bf16) && !is_float(DType::i64) && is_int(DType::i32) &&
+         !is_int(DType::boolean)));
 }
 
 TEST_CASE("dtype: with_.. calls with the C++ type, or says what the op takes") {
   const auto size = []<class T>() { return static_cast<i64>(sizeof(T)); };
-  for (DType t : {DType::f32, DType::f64}) CHECK(with_float("op", t, size) == byte_size(t));
+  for (DType t : {DType::f32, DType::f64, DType::bf16}) CHECK(with_float("op", t, size) == byte_size(t));
   for (DType t : {DType::i32, DType::i64}) CHECK(with_int("op", t, size) == byte_size(t));
-  for (DType t : {DType::f32, DType::f64, DType::i32, DType::i64}) CHECK(with_number("op", t, size) == byte_size(t));
-  for (DType t : {DType::f32, DType::f64, DType::i32, DType::i64, DType::boolean})
+  for (DType t : {DType::f32, DType::f64, DType::bf16, DType::i32, DType::i64})
+    CHECK(with_number("op", t, size) == byte_size(t));
+  for (DType t : {DType::f32, DType::f64, DType::bf16, DType::i32, DType::i64, DType::boolean})
     CHECK(with_any(t, size) == byte_size(t));
-  CHECK_THROWS_WITH_AS(with_float("exp", DType::i64, size), "exp: x must be f32 or f64; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(with_float("exp", DType::i64, size), "exp: x must be f32, f64 or bf16; got i64", DTypeError);
+  CHECK(with_wide("op", DType::f64, size) == 8);
+  CHECK_THROWS_WITH_AS(with_wide("op", DType::bf16, size), "op: x must be f32 or f64; got bf16", DTypeError);
   CHECK_THROWS_WITH_AS(with_int("gather", DType::f32, size), "gather: x must be i32 or i64; got f32", DTypeError);
-  CHECK_THROWS_WITH_AS(with_number("add", DType::boolean, size), "add: x must be f32, f64, i32 or i64; got bool",
+  CHECK_THROWS_WITH_AS(with_number("add", DType::boolean, size), "add: x must be f32, f64, bf16, i32 or i64; got bool",
                        DTypeError);
 }
 

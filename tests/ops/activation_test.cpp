@@ -138,12 +138,14 @@ TEST_CASE("activation: kernels agree with the graph of the gradient") {
 }
 
 TEST_CASE("activation: errors name the op and the operands") {
-  CHECK_THROWS_WITH_AS(gelu(zeros({2}, DType::i64)), "gelu: x must be f32 or f64; got i64", DTypeError);
-  CHECK_THROWS_WITH_AS(log_sigmoid(zeros({2}, DType::i64)), "log_sigmoid: x must be f32 or f64; got i64", DTypeError);
-  CHECK_THROWS_WITH_AS(softsign(zeros({2}, DType::i64)), "softsign: x must be f32 or f64; got i64", DTypeError);
-  CHECK_THROWS_WITH_AS(leaky_relu(zeros({2}, DType::i32)), "leaky_relu: x must be f32 or f64; got i32", DTypeError);
-  CHECK_THROWS_WITH_AS(mish(zeros({2}, DType::i64)), "mish: x must be f32 or f64; got i64", DTypeError);
-  CHECK_THROWS_WITH_AS(elu(zeros({2}, DType::boolean)), "elu: x must be f32 or f64; got bool", DTypeError);
+  CHECK_THROWS_WITH_AS(gelu(zeros({2}, DType::i64)), "gelu: x must be f32, f64 or bf16; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(log_sigmoid(zeros({2}, DType::i64)), "log_sigmoid: x must be f32, f64 or bf16; got i64",
+                       DTypeError);
+  CHECK_THROWS_WITH_AS(softsign(zeros({2}, DType::i64)), "softsign: x must be f32, f64 or bf16; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(leaky_relu(zeros({2}, DType::i32)), "leaky_relu: x must be f32, f64 or bf16; got i32",
+                       DTypeError);
+  CHECK_THROWS_WITH_AS(mish(zeros({2}, DType::i64)), "mish: x must be f32, f64 or bf16; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(elu(zeros({2}, DType::boolean)), "elu: x must be f32, f64 or bf16; got bool", DTypeError);
   CHECK_THROWS_WITH_AS(softplus(zeros({2}), 0), "softplus: beta must be > 0; got beta = 0", Error);
   CHECK_THROWS_WITH_AS(swiglu(zeros({2, 3}), zeros({3})),
                        "swiglu: gate and up must have one shape; got gate [2, 3] and up [3]", ShapeError);
@@ -152,7 +154,9 @@ TEST_CASE("activation: errors name the op and the operands") {
 TEST_CASE("activation: each refuses integers by its own name") {
   const Tensor x = zeros({2}, DType::i32);
   for (const Row& row : kRows)
-    CHECK_THROWS_WITH_AS(row.op(x), (std::string(row.name) + ": x must be f32 or f64; got i32").c_str(), DTypeError);
+    CHECK_THROWS_WITH_AS(row.op(x), (std::string(row.name) + ": x must be f32, f64 or bf16; got i32").c_str(),
+                         DTypeError);
   for (const GatedRow& row : kGated)
-    CHECK_THROWS_WITH_AS(row.op(x, x), (std::string(row.name) + ": x must be f32 or f64; got i32").c_str(), DTypeError);
+    CHECK_THROWS_WITH_AS(row.op(x, x), (std::string(row.name) + ": x must be f32, f64 or bf16; got i32").c_str(),
+                         DTypeError);
 }

@@ -109,9 +109,9 @@ TEST_CASE("arithmetic: error texts name the op, the rule and the operands") {
   CHECK_THROWS_WITH_AS(add(mask, mask), "add: one operand must be a number; got bool [2, 3] and bool [2, 3]",
                        DTypeError);
   CHECK_THROWS_WITH_AS(mask + 1.0, "arithmetic: a number needs a number beside it; got bool [2, 3]", DTypeError);
-  CHECK_THROWS_WITH_AS(div(zeros({2}, DType::i64), ones({2}, DType::i64)), "div: x must be f32 or f64; got i64",
+  CHECK_THROWS_WITH_AS(div(zeros({2}, DType::i64), ones({2}, DType::i64)), "div: x must be f32, f64 or bf16; got i64",
                        DTypeError);
-  CHECK_THROWS_WITH_AS(pow(zeros({2}, DType::i32), ones({2}, DType::i32)), "pow: x must be f32 or f64; got i32",
+  CHECK_THROWS_WITH_AS(pow(zeros({2}, DType::i32), ones({2}, DType::i32)), "pow: x must be f32, f64 or bf16; got i32",
                        DTypeError);
   CHECK_THROWS_WITH_AS(zeros({2}, DType::i64) * 0.5,
                        "arithmetic: a number beside i64 must be whole and in its range; got 0.5 and i64 [2]",

@@ -110,7 +110,7 @@ TEST_CASE("floor_divide and remainder: integers as in Python, at the ends of the
   CHECK_THROWS_WITH_AS(remainder(a, zeros({}, DType::i64)),
                        "remainder: an integer cannot be divided by 0; got b i64 [] with a 0 in it", Error);
   CHECK_THROWS_WITH_AS(remainder(zeros({2}, DType::boolean), zeros({2}, DType::boolean)),
-                       "remainder: x must be f32, f64, i32 or i64; got bool", DTypeError);
+                       "remainder: x must be f32, f64, bf16, i32 or i64; got bool", DTypeError);
 }
 
 TEST_CASE("lerp: forward, gradient, second order; exact at both ends") {
@@ -144,13 +144,13 @@ TEST_CASE("binary: error texts name the op, the rule and the operands") {
                        ShapeError);
   CHECK_THROWS_WITH_AS(logaddexp(x, zeros({3}, DType::f64)),
                        "logaddexp: operands must have one dtype; got f32 [2, 3] and f64 [3]", DTypeError);
-  CHECK_THROWS_WITH_AS(atan2(zeros({2}, DType::i64), zeros({2}, DType::i64)), "atan2: x must be f32 or f64; got i64",
-                       DTypeError);
+  CHECK_THROWS_WITH_AS(atan2(zeros({2}, DType::i64), zeros({2}, DType::i64)),
+                       "atan2: x must be f32, f64 or bf16; got i64", DTypeError);
   CHECK_THROWS_WITH_AS(lerp(x, x, zeros({2})),
                        "lerp: sizes must match or be 1, from the last axis on; got a [2, 3] and b [2] (3 != 2)",
                        ShapeError);
-  CHECK_THROWS_WITH_AS(lerp(zeros({2}, DType::i32), zeros({2}, DType::i32), 0.5), "lerp: x must be f32 or f64; got i32",
-                       DTypeError);
+  CHECK_THROWS_WITH_AS(lerp(zeros({2}, DType::i32), zeros({2}, DType::i32), 0.5),
+                       "lerp: x must be f32, f64 or bf16; got i32", DTypeError);
   CHECK_THROWS_WITH_AS(addcmul(x, zeros({4}), x),
                        "addcmul: sizes must match or be 1, from the last axis on; got a [2, 3] and b [4] (3 != 4)",
                        ShapeError);

@@ -144,7 +144,7 @@ TEST_CASE("channel_norm: error texts name the op, the rule and the operands") {
                        "batch_norm: a channel must have two values or more; got x [1, 6]", ShapeError);
   CHECK_THROWS_WITH_AS(batch_norm(x, {}, zeros({6}, DType::f64)),
                        "batch_norm: operands must have one dtype; got f32 [2, 6, 3] and f64 [6]", DTypeError);
-  CHECK_THROWS_WITH_AS(batch_norm(zeros({2, 3}, DType::i64), {}, {}), "batch_norm: x must be f32 or f64; got i64",
+  CHECK_THROWS_WITH_AS(batch_norm(zeros({2, 3}, DType::i64), {}, {}), "batch_norm: x must be f32, f64 or bf16; got i64",
                        DTypeError);
   CHECK_THROWS_WITH_AS(batch_norm(x, {}, {}, -1), "batch_norm: eps must be >= 0; got eps = -1", Error);
   const ChannelStatistics old{zeros({6}), zeros({6})};

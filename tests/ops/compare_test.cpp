@@ -61,7 +61,7 @@ TEST_CASE("isnan and isfinite") {
     CHECK(isnan(x).to_vector<i64>() == std::vector<i64>{0, 1, 0, 0, 0});
     CHECK(isfinite(x).to_vector<i64>() == std::vector<i64>{1, 0, 0, 0, 1});
   }
-  CHECK_THROWS_WITH_AS(isnan(zeros({2}, DType::i64)), "isnan: x must be f32 or f64; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(isnan(zeros({2}, DType::i64)), "isnan: x must be f32, f64 or bf16; got i64", DTypeError);
 }
 
 TEST_CASE("comparisons and logic: error texts") {
@@ -124,5 +124,5 @@ TEST_CASE("comparisons and logic: each error begins with the name of its op") {
   CHECK_THROWS_WITH_AS(logical_xor(bit, zeros({3}, DType::boolean)),
                        "logical_xor: sizes must match or be 1, from the last axis on; got a [2] and b [3] (2 != 3)",
                        ShapeError);
-  CHECK_THROWS_WITH_AS(isfinite(bit), "isfinite: x must be f32 or f64; got bool", DTypeError);
+  CHECK_THROWS_WITH_AS(isfinite(bit), "isfinite: x must be f32, f64 or bf16; got bool", DTypeError);
 }

@@ -104,6 +104,6 @@ TEST_CASE("dropout: errors name the rule and the value") {
                        Error);
   CHECK_THROWS_WITH_AS(dropout(zeros({2}), 0.5, {}), "dropout: the draw must be one of a Random's; got an empty one",
                        Error);
-  CHECK_THROWS_WITH_AS(dropout(zeros({2}, DType::i64), 0.5, Random(1).next()), "dropout: x must be f32 or f64; got i64",
-                       DTypeError);
+  CHECK_THROWS_WITH_AS(dropout(zeros({2}, DType::i64), 0.5, Random(1).next()),
+                       "dropout: x must be f32, f64 or bf16; got i64", DTypeError);
 }

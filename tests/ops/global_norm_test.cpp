@@ -53,6 +53,6 @@ TEST_CASE("global_norm: of several tensors, strided ones too, for every p; any n
 
 TEST_CASE("global_norm: errors") {
   const Tensor ints[] = {zeros({2}, DType::i64)};
-  CHECK_THROWS_WITH_AS(global_norm(ints), "global_norm: x must be f32 or f64; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(global_norm(ints), "global_norm: x must be f32, f64 or bf16; got i64", DTypeError);
   CHECK_THROWS_WITH_AS(global_norm({}, 0), "global_norm: p must be above 0; got 0", Error);
 }

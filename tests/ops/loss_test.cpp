@@ -91,7 +91,7 @@ TEST_CASE("loss: error texts name the op, the rule and the operands") {
   CHECK_THROWS_WITH_AS(l1_loss(x, zeros({2, 3}, DType::f64)),
                        "l1_loss: operands must have one dtype; got f32 [2, 3] and f64 [2, 3]", DTypeError);
   CHECK_THROWS_WITH_AS(mse_loss(zeros({2}, DType::i64), zeros({2}, DType::i64)),
-                       "mse_loss: x must be f32 or f64; got i64", DTypeError);
+                       "mse_loss: x must be f32, f64 or bf16; got i64", DTypeError);
   CHECK_THROWS_WITH_AS(mse_loss(zeros({0, 3}), zeros({0, 3})),
                        "mse_loss: there must be elements to average over; got losses [0, 3]", ShapeError);
   CHECK_THROWS_WITH_AS(l1_loss(scalar(1), scalar(2), Reduction::batch_mean),

@@ -155,7 +155,7 @@ TEST_CASE("matmul and linear: error texts") {
   CHECK_THROWS_WITH_AS(matmul(zeros({2, 3}), zeros({3, 2}, DType::f64)),
                        "matmul: operands must have one dtype; got f32 [2, 3] and f64 [3, 2]", DTypeError);
   CHECK_THROWS_WITH_AS(matmul(zeros({2, 2}, DType::i64), zeros({2, 2}, DType::i64)),
-                       "matmul: x must be f32 or f64; got i64", DTypeError);
+                       "matmul: x must be f32, f64 or bf16; got i64", DTypeError);
   CHECK_THROWS_WITH_AS(linear(zeros({2, 3}), zeros({3})), "linear: w must be [out, in]; got w [3]", ShapeError);
   CHECK_THROWS_WITH_AS(linear(zeros({2, 3}), zeros({4, 5})),
                        "linear: the last axis of x must be as long as that of w; got x [2, 3] and w [4, 5]",

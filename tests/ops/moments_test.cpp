@@ -141,10 +141,10 @@ TEST_CASE("var, stddev, norm: error texts") {
       "[0]",
       ShapeError);
   CHECK_THROWS_WITH_AS(var(x, 2), "var: axis must be in [-2, 2); got 2 for x [2, 1]", ShapeError);
-  CHECK_THROWS_WITH_AS(stddev(zeros({2}, DType::i64)), "stddev: x must be f32 or f64; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(stddev(zeros({2}, DType::i64)), "stddev: x must be f32, f64 or bf16; got i64", DTypeError);
   CHECK_THROWS_WITH_AS(norm(x, 3), "norm: p must be 1, 2 or infinity; got 3", Error);
   CHECK_THROWS_WITH_AS(norm(x, -INFINITY), "norm: p must be 1, 2 or infinity; got -inf", Error);
   CHECK_THROWS_WITH_AS(norm(zeros({2, 0}), INFINITY, 1),
                        "norm: there must be elements to compare; got axes [1] of x [2, 0]", ShapeError);
-  CHECK_THROWS_WITH_AS(norm(zeros({2}, DType::boolean)), "norm: x must be f32 or f64; got bool", DTypeError);
+  CHECK_THROWS_WITH_AS(norm(zeros({2}, DType::boolean)), "norm: x must be f32, f64 or bf16; got bool", DTypeError);
 }

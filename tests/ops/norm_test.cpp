@@ -146,5 +146,6 @@ TEST_CASE("norm: errors name the op and the operands") {
   CHECK_THROWS_WITH_AS(rms_norm(zeros({2, 0}), {}), "rms_norm: x must have a last axis that is not empty; got x [2, 0]",
                        ShapeError);
   CHECK_THROWS_WITH_AS(rms_norm(zeros({2}), {}, -1), "rms_norm: eps must be >= 0; got eps = -1", Error);
-  CHECK_THROWS_WITH_AS(rms_norm(zeros({2}, DType::i32), {}), "rms_norm: x must be f32 or f64; got i32", DTypeError);
+  CHECK_THROWS_WITH_AS(rms_norm(zeros({2}, DType::i32), {}), "rms_norm: x must be f32, f64 or bf16; got i32",
+                       DTypeError);
 }

@@ -116,7 +116,8 @@ TEST_CASE("normalize: error texts name the op, the rule and the operands") {
   const Tensor x = zeros({2, 3});
   CHECK_THROWS_WITH_AS(normalize(x, 2, 2), "normalize: axis must be in [-2, 2); got 2 for x [2, 3]", ShapeError);
   CHECK_THROWS_WITH_AS(normalize(x, 2, 1, 0), "normalize: eps must be > 0; got eps = 0", Error);
-  CHECK_THROWS_WITH_AS(normalize(zeros({2, 3}, DType::i64)), "normalize: x must be f32 or f64; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(normalize(zeros({2, 3}, DType::i64)), "normalize: x must be f32, f64 or bf16; got i64",
+                       DTypeError);
   CHECK_THROWS_WITH_AS(rms_norm_l2(x, zeros({2})),
                        "rms_norm_l2: w must have the size of the last axis of x; got w [2] and x [2, 3]", ShapeError);
   CHECK_THROWS_WITH_AS(rms_norm_l2(scalar(1), {}), "rms_norm_l2: x must have a last axis; got x []", ShapeError);
@@ -127,5 +128,5 @@ TEST_CASE("normalize: error texts name the op, the rule and the operands") {
       "cosine_similarity: sizes must match or be 1, from the last axis on; got a [2, 3] and b [4] (3 != 4)",
       ShapeError);
   CHECK_THROWS_WITH_AS(cosine_similarity(zeros({2, 3}, DType::i64), zeros({2, 3}, DType::i64)),
-                       "cosine_similarity: x must be f32 or f64; got i64", DTypeError);
+                       "cosine_similarity: x must be f32, f64 or bf16; got i64", DTypeError);
 }

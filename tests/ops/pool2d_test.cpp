@@ -132,7 +132,7 @@ TEST_CASE("pool2d: error texts name the op, the rule and the operands") {
   CHECK_THROWS_WITH_AS(max_pool2d(x, 2, {.padding = {1, 2}}),
                        "max_pool2d: padding must be at most half the kernel; got padding 1 x 2 and kernel 2 x 2",
                        Error);
-  CHECK_THROWS_WITH_AS(max_pool2d(zeros({2, 2}, DType::i64), 2), "max_pool2d: x must be f32 or f64; got i64",
+  CHECK_THROWS_WITH_AS(max_pool2d(zeros({2, 2}, DType::i64), 2), "max_pool2d: x must be f32, f64 or bf16; got i64",
                        DTypeError);
   CHECK_THROWS_WITH_AS(
       avg_pool2d(x, 5),

@@ -150,8 +150,8 @@ TEST_CASE("probability losses: error texts name the op, the rule and the operand
   CHECK_THROWS_WITH_AS(bce_with_logits_loss(x, x, {.weight = zeros({3}, DType::f64)}),
                        "bce_with_logits_loss: operands must have one dtype; got f32 [2, 3] and f64 [3]", DTypeError);
   CHECK_THROWS_WITH_AS(kl_div_loss(zeros({2}, DType::i64), zeros({2}, DType::i64)),
-                       "kl_div_loss: x must be f32 or f64; got i64", DTypeError);
+                       "kl_div_loss: x must be f32, f64 or bf16; got i64", DTypeError);
   CHECK_THROWS_WITH_AS(entropy(zeros({2, 0})), "entropy: axis must not be empty; got axis 1 of x [2, 0]", ShapeError);
-  CHECK_THROWS_WITH_AS(entropy(zeros({2}, DType::i64)), "entropy: x must be f32 or f64; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(entropy(zeros({2}, DType::i64)), "entropy: x must be f32, f64 or bf16; got i64", DTypeError);
   CHECK_THROWS_WITH_AS(entropy(x, 2), "entropy: axis must be in [-2, 2); got 2 for x [2, 3]", ShapeError);
 }

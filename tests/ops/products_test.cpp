@@ -102,7 +102,7 @@ TEST_CASE("products: error texts name the op, the rule and the operands") {
                        "addmm: a must be [m, k], b [k, n], and x broadcast to [m, n]; got x [3], a [2, 3] and b [3, 2]",
                        ShapeError);
   const Tensor whole = zeros({2, 2}, DType::i64);
-  CHECK_THROWS_WITH_AS(addmm(whole, whole, whole), "addmm: x must be f32 or f64; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(addmm(whole, whole, whole), "addmm: x must be f32, f64 or bf16; got i64", DTypeError);
   CHECK_THROWS_WITH_AS(
       bilinear(m, zeros({3, 4}), zeros({5, 3, 4})),
       "bilinear: x must be [.., m], z [.., n], w [O, m, n] and b [O]; got x [2, 3], z [3, 4], w [5, 3, 4]", ShapeError);

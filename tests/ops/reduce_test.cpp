@@ -203,10 +203,11 @@ TEST_CASE("reductions: error texts") {
   CHECK_THROWS_WITH_AS(sum(x, {0, -3}), "sum: an axis must be named once; got [0, -3] for x [2, 0, 3]", ShapeError);
   CHECK_THROWS_WITH_AS(sum(scalar(1), 0), "sum: axis must be in [0, 0); got 0 for x []", ShapeError);
   CHECK_THROWS_WITH_AS(mean(x, 1), "mean: there must be elements to average; got axes [1] of x [2, 0, 3]", ShapeError);
-  CHECK_THROWS_WITH_AS(mean(zeros({2}, DType::i64)), "mean: x must be f32 or f64; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(mean(zeros({2}, DType::i64)), "mean: x must be f32, f64 or bf16; got i64", DTypeError);
   CHECK_THROWS_WITH_AS(amax(x, {1, 2}), "amax: there must be elements to compare; got axes [1, 2] of x [2, 0, 3]",
                        ShapeError);
-  CHECK_THROWS_WITH_AS(amin(zeros({2}, DType::boolean)), "amin: x must be f32, f64, i32 or i64; got bool", DTypeError);
+  CHECK_THROWS_WITH_AS(amin(zeros({2}, DType::boolean)), "amin: x must be f32, f64, bf16, i32 or i64; got bool",
+                       DTypeError);
 }
 
 TEST_CASE("prod: any set of axes, order 2, strided") {

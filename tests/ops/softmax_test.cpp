@@ -174,5 +174,6 @@ TEST_CASE("softmax: errors name the op, the rule and the shape") {
   CHECK_THROWS_WITH_AS(softmax(zeros({4, 8}), 2), "softmax: axis must be in [-2, 2); got 2 for x [4, 8]", ShapeError);
   CHECK_THROWS_WITH_AS(log_softmax(zeros({4, 0}), 1),
                        "log_softmax: there must be elements to normalise over; got axes [1] of x [4, 0]", ShapeError);
-  CHECK_THROWS_WITH_AS(logsumexp(zeros({4}, DType::i64), 0), "logsumexp: x must be f32 or f64; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(logsumexp(zeros({4}, DType::i64), 0), "logsumexp: x must be f32, f64 or bf16; got i64",
+                       DTypeError);
 }

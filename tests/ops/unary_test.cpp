@@ -142,16 +142,18 @@ TEST_CASE("clamp: integers, with open sides") {
 }
 
 TEST_CASE("functions of one number: error texts") {
-  CHECK_THROWS_WITH_AS(exp(zeros({2}, DType::i64)), "exp: x must be f32 or f64; got i64", DTypeError);
-  CHECK_THROWS_WITH_AS(neg(zeros({2}, DType::boolean)), "neg: x must be f32, f64, i32 or i64; got bool", DTypeError);
+  CHECK_THROWS_WITH_AS(exp(zeros({2}, DType::i64)), "exp: x must be f32, f64 or bf16; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(neg(zeros({2}, DType::boolean)), "neg: x must be f32, f64, bf16, i32 or i64; got bool",
+                       DTypeError);
   CHECK_THROWS_WITH_AS(clamp(zeros({2}), 1, 0), "clamp: low must be <= high; got low = 1 and high = 0", Error);
   CHECK_THROWS_WITH_AS(clamp(zeros({2}), std::nan(""), 0), "clamp: low must be <= high; got low = nan and high = 0",
                        Error);
-  CHECK_THROWS_WITH_AS(pow(2, zeros({2}, DType::i32)), "pow: x must be f32 or f64; got i32", DTypeError);
-  CHECK_THROWS_WITH_AS(erfc(zeros({2}, DType::i64)), "erfc: x must be f32 or f64; got i64", DTypeError);
-  CHECK_THROWS_WITH_AS(normal_cdf(zeros({2}, DType::i64)), "normal_cdf: x must be f32 or f64; got i64", DTypeError);
-  CHECK_THROWS_WITH_AS(entr(zeros({2}, DType::i64)), "entr: x must be f32 or f64; got i64", DTypeError);
-  CHECK_THROWS_WITH_AS(pow(zeros({2}, DType::i32), 2), "pow: x must be f32 or f64; got i32", DTypeError);
+  CHECK_THROWS_WITH_AS(pow(2, zeros({2}, DType::i32)), "pow: x must be f32, f64 or bf16; got i32", DTypeError);
+  CHECK_THROWS_WITH_AS(erfc(zeros({2}, DType::i64)), "erfc: x must be f32, f64 or bf16; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(normal_cdf(zeros({2}, DType::i64)), "normal_cdf: x must be f32, f64 or bf16; got i64",
+                       DTypeError);
+  CHECK_THROWS_WITH_AS(entr(zeros({2}, DType::i64)), "entr: x must be f32, f64 or bf16; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(pow(zeros({2}, DType::i32), 2), "pow: x must be f32, f64 or bf16; got i32", DTypeError);
 }
 
 TEST_CASE("sign, floor, ceil, round: values, strided, sizes 0 and 1") {
@@ -178,13 +180,14 @@ TEST_CASE("functions of one number: each refuses the dtypes that it does not tak
     const std::string name = row.name;
     if (name == "neg" || name == "abs" || name == "square")
       CHECK_THROWS_WITH_AS(row.op(zeros({2}, DType::boolean)),
-                           (name + ": x must be f32, f64, i32 or i64; got bool").c_str(), DTypeError);
+                           (name + ": x must be f32, f64, bf16, i32 or i64; got bool").c_str(), DTypeError);
     else
-      CHECK_THROWS_WITH_AS(row.op(zeros({2}, DType::i32)), (name + ": x must be f32 or f64; got i32").c_str(),
+      CHECK_THROWS_WITH_AS(row.op(zeros({2}, DType::i32)), (name + ": x must be f32, f64 or bf16; got i32").c_str(),
                            DTypeError);
   }
-  CHECK_THROWS_WITH_AS(sign(zeros({2}, DType::boolean)), "sign: x must be f32, f64, i32 or i64; got bool", DTypeError);
-  CHECK_THROWS_WITH_AS(floor(zeros({2}, DType::i64)), "floor: x must be f32 or f64; got i64", DTypeError);
-  CHECK_THROWS_WITH_AS(ceil(zeros({2}, DType::i64)), "ceil: x must be f32 or f64; got i64", DTypeError);
-  CHECK_THROWS_WITH_AS(round(zeros({2}, DType::i64)), "round: x must be f32 or f64; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(sign(zeros({2}, DType::boolean)), "sign: x must be f32, f64, bf16, i32 or i64; got bool",
+                       DTypeError);
+  CHECK_THROWS_WITH_AS(floor(zeros({2}, DType::i64)), "floor: x must be f32, f64 or bf16; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(ceil(zeros({2}, DType::i64)), "ceil: x must be f32, f64 or bf16; got i64", DTypeError);
+  CHECK_THROWS_WITH_AS(round(zeros({2}, DType::i64)), "round: x must be f32, f64 or bf16; got i64", DTypeError);
 }

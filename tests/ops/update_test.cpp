@@ -36,11 +36,12 @@ using Update =
 void check_values(const Update& update, const Reference& reference, unsigned uses) {
   for (const Shape& shape : {Shape{}, Shape{0}, Shape{5}, Shape{7, 9, 3}, Shape{40000}})
     for (const bool clipped : {false, true})
-      for (const DType dtype : {DType::f32, DType::f64}) {
+      for (const DType dtype : {DType::f32, DType::f64, DType::bf16}) {
         const Tensor w = random_tensor(shape, 11, -1, 1, dtype), dw = random_tensor(shape, 12, -1, 1, dtype);
         std::vector<Tensor> states(3), all{w};
         for (unsigned i = 0; i < 3; ++i)
-          if (uses >> i & 1) all.push_back(states[i] = random_tensor(shape, 13 + i, kLow[i], kHigh[i], dtype));
+          if (uses >> i & 1)
+            all.push_back(states[i] = random_tensor(shape, 13 + i, kLow[i], kHigh[i], state_dtype(dtype)));
         std::vector<std::vector<double>> want;
         for (const Tensor& x : all) want.push_back(x.to_vector<double>());
         const auto g = dw.to_vector<double>();
@@ -55,14 +56,15 @@ void check_values(const Update& update, const Reference& reference, unsigned use
             if (uses >> k & 1) want[next++][i] = s[k];
         }
         update(w, dw, states, third_step(clipped));
-        double worst = 0;
+        CAPTURE(to_string(shape));
         for (std::size_t x = 0; x < all.size(); ++x) {
+          double worst = 0;
           const auto got = all[x].to_vector<double>();
           for (std::size_t i = 0; i < got.size(); ++i)
             if (const double e = std::abs(got[i] - want[x][i]); !(e <= worst)) worst = e;  // also if it is NaN
+          const DType stored = all[x].dtype();  // bf16: one rounding of |w| < 2
+          CHECK(worst <= (stored == DType::f64 ? 1e-14 : stored == DType::f32 ? 2e-6 : 0x1p-8));
         }
-        CAPTURE(to_string(shape));
-        CHECK(worst <= (dtype == DType::f64 ? 1e-14 : 2e-6));
       }
 }
 
@@ -70,7 +72,7 @@ constexpr double kRate = kLr * 0.5;
 
 // The same without numbers, for the table of coverage: strided gradients, no elements.
 void check_strided(const char* name, const Update& update, unsigned uses) {
-  for (const DType dtype : {DType::f32, DType::f64})
+  for (const DType dtype : {DType::f32, DType::f64, DType::bf16})
     for (const Shape& shape : {Shape{3, 4}, Shape{0, 2}})
       check_op({.name = name,
                 .op =
@@ -78,7 +80,7 @@ void check_strided(const char* name, const Update& update, unsigned uses) {
                       const Tensor w = x[0] * 1.0;  // written to: a copy
                       std::vector<Tensor> states(3);
                       for (unsigned i = 0; i < 3; ++i)
-                        if (uses >> i & 1) states[i] = full(shape, 0.5, dtype);
+                        if (uses >> i & 1) states[i] = full(shape, 0.5, state_dtype(dtype));
                       update(w, x[1], states, third_step(true));
                       return w;
                     },

@@ -47,10 +47,10 @@ i64 offset_of(const Tensor& x, const std::vector<i64>& index) {
 }  // namespace
 
 double value_at(const Tensor& x, const std::vector<i64>& index) {
-  return with_any(x.dtype(), [&]<class T>() { return static_cast<double>(x.data<T>()[offset_of(x, index)]); });
+  return with_any(x.dtype(), [&]<class T>() { return convert<double>(x.data<T>()[offset_of(x, index)]); });
 }
 void set_value(const Tensor& x, const std::vector<i64>& index, double v) {
-  with_any(x.dtype(), [&]<class T>() { x.data<T>()[offset_of(x, index)] = static_cast<T>(v); });
+  with_any(x.dtype(), [&]<class T>() { x.data<T>()[offset_of(x, index)] = convert<T>(v); });
 }
 
 Tensor random_tensor(const Shape& shape, u64 seed, double low, double high, DType dtype) {
@@ -173,6 +173,30 @@ class Run {
     }
   }
 
+  // bf16 against f64: the value, and the gradient of sum(w y) for random w.
+  void in_bf16() {
+    const std::vector<Tensor> stored = cast_all(inputs_, DType::f64, DType::bf16),
+                              exact = cast_all(stored, DType::bf16, DType::f64);
+    const auto leaves_of = [&](const std::vector<Tensor>& xs) {
+      std::vector<Tensor> leaves;
+      for (std::size_t i = 0; i < xs.size(); ++i)
+        if (check_.order > 0 && check_.inputs[i].differentiable) leaves.push_back(xs[i].detach().requires_grad_());
+      return leaves;
+    };
+    const std::vector<Tensor> p = leaves_of(stored), q = leaves_of(exact);
+    const Tensor y = apply(with_leaves(stored, p)), expected = check_.op(with_leaves(exact, q));
+    INFO("bf16 against f64, seed ", check_.seed, ": got ", describe(y));
+    CHECK_EQ(y.dtype(), expected.dtype() == DType::f64 ? DType::bf16 : expected.dtype());
+    CHECK_LE(difference(y, expected), check_.bf16_tolerance);
+    if (!y.requires_grad()) return;
+    const Tensor w = random_tensor(y.shape(), check_.seed + 1, -1, 1, DType::bf16);
+    const std::vector<Tensor> g = grad(y, p, w), wanted = grad(expected, q, cast(w, DType::f64));
+    for (std::size_t i = 0; i < g.size(); ++i) {
+      INFO("bf16 gradient of differentiable input ", i);
+      CHECK_LE(difference(g[i], wanted[i]), check_.bf16_gradient_tolerance);
+    }
+  }
+
   void gradients(bool strided) {
     std::vector<Tensor> wanted;
     for (std::size_t i = 0; i < inputs_.size(); ++i)
@@ -197,6 +221,18 @@ class Run {
     const Tensor y = check_.op(inputs);
     if (inputs.empty()) evidence_.dtypes.insert(name(y.dtype()));
     return y;
+  }
+  static std::vector<Tensor> cast_all(const std::vector<Tensor>& xs, DType from, DType to) {
+    std::vector<Tensor> ys;
+    for (const Tensor& x : xs) ys.push_back(x.dtype() == from ? cast(x, to) : x);
+    return ys;
+  }
+  // xs with its differentiable ones replaced, if there are any leaves.
+  std::vector<Tensor> with_leaves(std::vector<Tensor> xs, const std::vector<Tensor>& leaves) const {
+    std::size_t next = 0;
+    for (std::size_t i = 0; i < xs.size() && next < leaves.size(); ++i)
+      if (check_.inputs[i].differentiable) xs[i] = leaves[next++];
+    return xs;
   }
   // As spread and restore, with zeros in the gaps: their gradient is checked too, and is zero.
   static Tensor stored(const Tensor& x) {
@@ -235,6 +271,7 @@ void check_gradients(Run& run, const OpCheck& check) {
 void check_op(const OpCheck& check) {
   Run run(check);
   run.value();
+  if (check.f32 && check.bf16) run.in_bf16();  // their range is the same
   if (check.order > 0) check_gradients(run, check);
   if (!check.name.empty()) note(run.evidence());
 }

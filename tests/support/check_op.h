@@ -1,6 +1,6 @@
 // One harness for every differentiable op: value against naive loops, gradients of order 1 and 2 against central
-// differences, strided inputs, and what the rule reads against what it declares. All of it in f64; f32 is compared with
-// f64.
+// differences, strided inputs, and what the rule reads against what it declares. All of it in f64; f32 and bf16 are
+// compared with f64.
 #pragma once
 #include <functional>
 #include <optional>
@@ -44,6 +44,13 @@ struct OpCheck {
   bool strided = true;             ///< again with transposed, offset and stepped inputs
   bool audit = true;               ///< every declared save must be read
   bool f32 = true;
+  /// bf16 value and gradient against those in f64 of the same inputs, which are rounded to bf16 first, so that their
+  /// rounding does not count. One rounding errs by at most 2^-8 of a number (8 significant bits, to nearest),
+  /// arithmetic in f32 by nothing beside it. Allowed, relative to 1 + max|y|: four roundings of numbers of the size of
+  /// the result for a value, which an op has that is a composite of a few others; eight for a gradient, whose rule is
+  /// one.
+  double bf16_tolerance = 4 * 0x1p-8, bf16_gradient_tolerance = 8 * 0x1p-8;
+  bool bf16 = true;  ///< false only with the reason beside it
   u64 seed = 1;
 };
 
