@@ -124,6 +124,12 @@ Tensor matmul(const Tensor& a_any, const Tensor& b_any) {
 }
 
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b) {
+  for (const Tensor* p : {&w, &b}) {
+    if (!*p) continue;
+    check_same_device("linear", x, *p);
+    check_same_dtype("linear", x, *p);
+  }
+  if (!is_float(x.dtype())) throw_dtype("linear", kFloats, x.dtype());
   if (w.rank() != 2) throw ShapeError(fmt::format("linear: w must be [out, in]; got w {}", to_string(w.shape())));
   if (x.rank() == 0 || x.dim(-1) != w.dim(1))
     throw ShapeError(fmt::format("linear: the last axis of x must be as long as that of w; got x {} and w {}",

@@ -30,6 +30,7 @@ Tensor outer(const Tensor& a, const Tensor& b) {
         fmt::format("outer: a and b must be vectors; got a {} and b {}", to_string(a.shape()), to_string(b.shape())));
   check_same_device("outer", a, b);
   check_same_dtype("outer", a, b);
+  if (a.dtype() == DType::boolean) throw_dtype("outer", "f32, f64, bf16, i32 or i64", a.dtype());
   return unsqueeze(a, 1) * b;
 }
 

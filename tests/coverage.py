@@ -37,6 +37,8 @@ NO_OPS = {
     "reduce_loss": "the end of every loss",
     "lift_to_rows": "part of one_hot and einsum",
     "one_hot_of": "asks for the structure",
+    "widen": "how an op takes bf16",
+    "narrow": "how an op takes bf16",
     "einsum_path": "describes einsum",
 }
 

@@ -35,7 +35,8 @@ Routing TopKRouter::route(const Tensor& x_any, Context& context) const {
   const Tensor x = dropless ? reshape(x_any, {1, x_any.dim(0) * x_any.dim(1), x_any.dim(2)}) : x_any;
   const i64 groups = x.dim(0), tokens = x.dim(1), E = options.experts, K = options.k;
 
-  const Tensor logits = gate.forward(x);  // [G, N, E]
+  // Small differences decide, so bf16 is widened here; gates are rounded where they meet values.
+  const Tensor logits = linear(widen(x), widen(gate.weight), {});  // [G, N, E]
   Routing r{.experts = E, .probabilities = softmax(logits, -1)};
   r.chosen = top_k(r.probabilities, K, -1).indices;          // [G, N, K]
   Tensor gates = take_along(r.probabilities, -1, r.chosen);  // [G, N, K]
@@ -46,7 +47,7 @@ Routing TopKRouter::route(const Tensor& x_any, Context& context) const {
   r.begin = slots.begin;
   r.dispatch = one_hot(slots.token, tokens);                                                 // [G, P, N]
   const Tensor slot_gates = take_along(reshape(gates, {groups, tokens * K}), 1, slots.row);  // [G, P], 0 where empty
-  r.combine = unsqueeze(slot_gates, -1) * r.dispatch;
+  r.combine = unsqueeze(cast(slot_gates, x.dtype()), -1) * r.dispatch;
 
   const Tensor wanted = sum(one_hot(r.chosen, E), {0, 1, 2});  // i64 [E]
   r.load = dropless ? wanted

@@ -11,7 +11,8 @@ namespace moegrad {
 ///   Capacity  C = ceil(capacity_factor N K / E) slots per expert and group; first choices before second ones, tokens
 ///   in order; choices
 ///             that find their expert full are dropped: that token gets nothing from that expert
-///   Ties      the expert with the lower number wins.   Precision: logits and softmax in f32 or wider
+///   Ties      the expert with the lower number wins
+///   Precision logits, softmax, gates and losses are f32 or wider; `combine` has the gates rounded to the dtype of x
 ///   Losses    "load_balancing" and "router_z" (nn/moe/losses.h), unweighted
 ///   Records   "load" i64 [E], slots in use; "dropped" i64 [], choices without a slot
 ///   Source    Outrageously large neural networks (2017), arXiv:1701.06538, section 2.1, without noise; GShard (2020),

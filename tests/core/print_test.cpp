@@ -95,3 +95,7 @@ TEST_CASE("print: long rows go on below, within 100 columns") {
   std::istringstream lines(to_string(reshape(arange(0, 900), {3, 300})));
   for (std::string line; std::getline(lines, line);) CHECK(line.size() <= 100);
 }
+
+TEST_CASE("print: bf16 as the other floats") {
+  CHECK(to_string(tensor({0.1, 1, -2.5}, DType::bf16)) == "[ 0.1001,  1.    , -2.5   ]  bf16 [3]");
+}

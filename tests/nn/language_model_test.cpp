@@ -5,6 +5,7 @@
 #include "core/autograd.h"
 #include "nn/feed_forward.h"
 #include "nn/optim.h"
+#include "ops/cast.h"
 #include "ops/cross_entropy.h"
 #include "ops/slice.h"
 #include "tests/support/check_module.h"
@@ -110,4 +111,30 @@ TEST_CASE("language model: learns a repeating text, then continues it; dropout o
   CHECK(some != generate(*model, prompt, 40, 5.0, random));
   CHECK_THROWS_AS(generate(*model, {}, 1, 1, random), Error);
   CHECK_THROWS_AS(generate(*model, prompt, 1, -1, random), Error);
+}
+
+TEST_CASE("language model in bf16: the loss falls; weights and gradients are bf16, the averages of AdamW f32") {
+  Random random(1);
+  Init init(random, DType::bf16);
+  LanguageModel model = make({.vocabulary = 5, .context = 8, .width = 16, .layers = 1, .heads = 2}, init, 32);
+  AdamW optimizer(decay_matrices(model, 0.01), {.lr = 1e-2});
+  double first = 0, last = 0;
+  for (int step = 0; step < 60; ++step) {
+    Context context;
+    Tensor tokens = empty({4, 9}, DType::i64);
+    for (i64 i = 0; i < 36; ++i) tokens.data<i64>()[i] = (i % 9 + i / 9 + step) % 5;
+    const Tensor logits = model.forward(slice(tokens, 1, {0, 8}), context);
+    CHECK(logits.dtype() == DType::bf16);
+    const Tensor loss = cross_entropy(cast(logits, DType::f32), slice(tokens, 1, {1, 9}));
+    loss.backward();
+    last = loss.item();
+    if (step == 0) first = last;
+    for (const Tensor& p : model.parameters()) REQUIRE(p.grad().dtype() == DType::bf16);
+    optimizer.step();
+    optimizer.zero_grad();
+  }
+  CHECK(first > 1.2);  // ln 5 = 1.6 is a guess
+  CHECK(last < 0.2);
+  for (const NamedTensor& t : optimizer.state_dict())
+    if (t.name.find("exp_avg") != std::string::npos) CHECK(t.tensor.dtype() == DType::f32);
 }

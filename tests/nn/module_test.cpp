@@ -121,6 +121,9 @@ TEST_CASE("module: to(dtype) converts parameters and keeps ties; gradients then 
   CHECK(toy.first.weight.grad().dtype() == DType::f64);
   toy.zero_grad();
   CHECK_FALSE(toy.first.weight.grad());
+  toy.to(DType::bf16);
+  sum(toy.first.forward(ones({2, 3}, DType::bf16))).backward();
+  CHECK(toy.first.weight.grad().dtype() == DType::bf16);
   CHECK_THROWS_AS(toy.to(DType::i32), DTypeError);
 }
 

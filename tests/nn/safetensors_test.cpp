@@ -37,6 +37,7 @@ TensorFile sample() {
            {"flags", tensor({1, 0, 1}, DType::boolean)},
            {"b", from_vector(std::vector<double>{0.1, -2.5}, {2})},
            {"step", scalar(1e15, DType::i64)},
+           {"narrow", tensor({{0.1, -2, 1e30}, {3, 4, 5}}, DType::bf16)},
            {"none", zeros({0, 4}, DType::i32)}},
           {{"format", "pt"}, {"note", "caf\xc3\xa9 \"quoted\""}}};
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/autograd.h"
 #include "ops/arithmetic.h"
 #include "ops/views.h"
 #include "tests/support/check_op.h"
@@ -13,7 +14,7 @@ using namespace moegrad;
 using namespace moegrad::test;
 
 TEST_CASE("cast: every dtype to every dtype keeps small whole numbers; the same dtype is the tensor itself") {
-  const DType all[] = {DType::f32, DType::f64, DType::i32, DType::i64, DType::boolean};
+  const DType all[] = {DType::f32, DType::f64, DType::bf16, DType::i32, DType::i64, DType::boolean};
   for (DType from : all)
     for (DType to : all) {
       CAPTURE(name(from));
@@ -26,6 +27,23 @@ TEST_CASE("cast: every dtype to every dtype keeps small whole numbers; the same 
       CHECK(cast(empty({0, 3}, from), to).shape() == Shape{0, 3});
       CHECK((y.ref() == x.ref()) == (from == to));
     }
+}
+
+TEST_CASE("cast: to bf16 rounds to the nearest, ties to even; its gradient is rounded on the way back") {
+  const Tensor x = tensor({1 + 0x1p-8, 1 + 0x3p-8, 1 + 0x1.1p-8, 3.4e38, 1e-45}, DType::f64);
+  CHECK(cast(x, DType::bf16).to_vector<double>() ==
+        std::vector<double>{1, 1 + 0x1p-6, 1 + 0x1p-7, INFINITY, 0});  // 1 + 2^-7 is the next after 1
+  const Tensor leaf = ones({1}, DType::bf16).requires_grad_();
+  const Tensor g = grad(cast(leaf, DType::f32), {leaf}, tensor({257.5}))[0];
+  CHECK(g.dtype() == DType::bf16);
+  CHECK(g.item() == 258);
+}
+
+TEST_CASE("contiguous: a copy of bf16 keeps every bit, also those of a signalling NaN") {
+  const std::vector<bf16> values{bf16::from_bits(0x7f81), bf16::from_bits(0xffff), bf16(1.5f), bf16::from_bits(1)};
+  const Tensor copy = contiguous(transpose(from_vector(values, {2, 2})));
+  const std::vector<bf16> back = transpose(copy).to_vector<bf16>();
+  for (std::size_t i = 0; i < 4; ++i) CHECK(back[i].bits == values[i].bits);
 }
 
 TEST_CASE("cast: float to integer cuts towards zero, stops at the ends of the range and turns NaN into 0") {
@@ -64,7 +82,7 @@ TEST_CASE("contiguous: copies only what is not in row-major order") {
 }
 
 TEST_CASE("cast: strided, sizes 0 and 1, every dtype to every dtype") {
-  const DType all[] = {DType::f32, DType::f64, DType::i32, DType::i64, DType::boolean};
+  const DType all[] = {DType::f32, DType::f64, DType::bf16, DType::i32, DType::i64, DType::boolean};
   for (DType from : all)
     for (DType to : all)
       for (const Tensor& x : {tensor({{0, 1, 1}, {1, 0, 0}}, from), ones({}, from), zeros({2, 0}, from)})

@@ -6,6 +6,8 @@
 
 #include "core/parallel.h"
 #include "core/philox.h"
+#include "ops/cast.h"
+#include "ops/reduce.h"
 #include "ops/views.h"
 #include "tests/support/check_op.h"
 
@@ -102,4 +104,17 @@ TEST_CASE("random_uniform and random_normal: numbers of their draw, one by one, 
               .value_tolerance = 1e-6,
               .f32 = false});
   }
+}
+
+TEST_CASE("random: bf16 is f32 rounded, and uniform numbers stay below the upper end") {
+  Random random(5);
+  const Draw draw = random.next();
+  const Tensor x = random_uniform({20000}, -1, 1, draw, DType::bf16), z = random_normal({100}, 2, 3, draw, DType::bf16);
+  CHECK(difference(cast(x, DType::f32), random_uniform({20000}, -1, 1, draw)) <= 0x1p-8);
+  CHECK(difference(z, cast(random_normal({100}, 2, 3, draw), DType::bf16)) == 0);
+  CHECK(amax(x).item() == 1 - 0x1p-8);  // the largest below 1: some are rounded to 1 otherwise
+  CHECK(amin(x).item() >= -1);
+  CHECK(amax(random_uniform({20000}, -3, -1, draw, DType::bf16)).item() == -1 - 0x1p-7);
+  CHECK(amax(random_uniform({20000}, -1, 0, draw, DType::bf16)).item() < 0);
+  CHECK(random_uniform({3}, 2, 2, draw, DType::bf16).to_vector<float>() == std::vector<float>{2, 2, 2});
 }

@@ -64,7 +64,7 @@ struct Row {
 
 inline void check_row(const Row& r) {
   for (const DType d : kDTypes) {
-    CAPTURE(r.op);
+    CAPTURE(std::string(r.op));
     CAPTURE(std::string(name(d)));
     if (takes(r.takes, d)) {
       const Tensor y = r.call(d);

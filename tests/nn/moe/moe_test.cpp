@@ -184,6 +184,33 @@ TEST_CASE("MoE: no tokens, one token, one expert, two axes") {
                        ShapeError);
 }
 
+TEST_CASE("MoE: a bf16 model routes as an f32 one with the same weights; probabilities and losses are f32") {
+  for (const double factor : {0.0, 1.0}) {
+    CAPTURE(factor);
+    const MoEOptions options{.experts = 8, .k = 2, .capacity_factor = factor, .hidden = 4};
+    Setup narrow(16, options), wide(16, options);
+    narrow.moe->to(DType::bf16);
+    wide.moe->to(DType::f32);
+    StateDict weights = narrow.moe->state_dict();
+    for (NamedTensor& w : weights) w.tensor = cast(w.tensor, DType::f32);
+    wide.moe->load_state_dict(weights);
+    // Logits lie close together: rounded to bf16, many would tie, and the lower number would win.
+    const Tensor x = random_tensor({2, 200, 16}, 5, 0.9, 1, DType::bf16), same = cast(x, DType::f32);
+    Context a, b;
+    const Routing p = narrow.moe->router->route(x, a), q = wide.moe->router->route(same, b);
+    CHECK(p.probabilities.dtype() == DType::f32);
+    CHECK(p.combine.dtype() == DType::bf16);
+    CHECK(p.probabilities.to_vector<float>() == q.probabilities.to_vector<float>());
+    CHECK(p.chosen.to_vector<i64>() == q.chosen.to_vector<i64>());
+    CHECK(p.load.to_vector<i64>() == q.load.to_vector<i64>());
+    for (const char* loss : {"load_balancing", "router_z"})
+      CHECK(difference(a.losses.at(loss), b.losses.at(loss)) == 0);
+    const Tensor y = narrow.moe->forward(x, a);
+    CHECK(y.dtype() == DType::bf16);
+    CHECK_LE(difference(y, wide.moe->forward(same, b)), 4 * 0x1p-8);
+  }
+}
+
 TEST_CASE("MoE: options that make no sense are refused") {
   Random random(1);
   Init init(random);
