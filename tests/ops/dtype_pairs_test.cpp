@@ -62,6 +62,8 @@ TEST_CASE("dtypes: two operands, element by element") {
   const Pair more[] = {
       {"lerp", floats, same, [](DType a, DType b) { return lerp(x23(a), y23(b), 0.5); }},
       {"lerp", floats, same, [](DType a, DType b) { return lerp(x23(a), y23(a), x23(b)); }},
+      {"floor_divide", numbers, same, [](DType a, DType b) { return floor_divide(y23(a), ones({3}, b)); }},
+      {"remainder", numbers, same, [](DType a, DType b) { return remainder(y23(a), ones({3}, b)); }},
       {"addcmul", floats, same, [](DType a, DType b) { return addcmul(x23(a), y23(a), x23(b)); }},
       {"where", everything, same, [](DType a, DType b) { return where(mask23(), x23(a), y23(b)); }},
       {"concat", everything, same,
