@@ -1,5 +1,5 @@
-// Axes moved, reduced and repeated by name, in the patterns of einops: rearrange(x, "b c (h h1) -> b h (h1 c)", {{"h1",
-// 2}}).
+// Axes moved, reduced and repeated by name, in the patterns of einops:
+// rearrange(x, "b c (h h1) -> b h (h1 c)", {{"h1", 2}}).
 #pragma once
 #include <initializer_list>
 #include <span>
@@ -24,9 +24,8 @@ namespace moegrad {
 Tensor rearrange(const Tensor& x, std::string_view pattern, std::span<const AxisSize> sizes);
 
 /// y = x reduced over the axes that only the left side names; the others are rearranged.
-///   Language  as rearrange; on the left side a number n is an axis of size n that is reduced: "b (n 3) d -> b n d",
-///   and
-///             "..." may be missing on the right
+///   Language  as rearrange; a number n on the left side is an axis of size n that is reduced: "b (n 3) d -> b n d",
+///             and "..." may be missing on the right
 ///   reduction "sum", "mean", "max", "min", "prod" as the ops sum, mean, amax, amin, prod; "any", "all"
 ///   Shapes    as the pattern says.  mean, max and min need elements
 ///   Dtypes    those of the op: mean takes floating tensors only, sum of integers and bools gives i64, any gives bool

@@ -17,9 +17,8 @@ namespace moegrad {
 ///   Dtypes    all f32, all f64 or all bf16; bool operands and structured one-hots without scale adopt that.  Only
 ///             integers and bools: i64, computed in i64, exact modulo 2^64; a result that is still a structured one-hot
 ///             stays bool
-///   Gradient  einsum is a composition of permute, reshape, matmul, mul, sum and route_sum, and so differentiable to
-///   any
-///             order.  Integers have none
+///   Gradient  any order: einsum is a composition of permute, reshape, matmul, mul, sum and route_sum.  Integers have
+///             none
 ///   Cost      pairs in the cheapest order (see einsum_path); a pair is one batched product that reads its operands as
 ///             they lie where BLAS can.  A structured one-hot costs its routes: no tensor of rows x classes is made
 ///             unless a class letter of one one-hot is a letter of another.  What to do is worked out once per

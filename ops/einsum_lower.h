@@ -22,10 +22,11 @@ struct Arrangement {
 
 /// The product of two dense terms, worked out for their layouts: a batched matrix product, or an elementwise one.
 struct DenseStep {
-  Axes sum_a, sum_b;  // axes that only one of the two has and nothing needs later: summed first
+  // of the left factor a and the right factor b:
+  Axes sum_a, sum_b;  // axes that only one of them has and nothing needs later, summed first
   Arrangement a, b;   // as the product reads them
   bool gemm = true;
-  bool swapped = false;   // b times a, so that the result lies as it is wanted
+  bool swapped = false;   // the second term is the left factor, so that the result lies as it is wanted
   bool reshapes = false;  // the result of the matrix product to `result.shape`
   TermLayout result;
 };
