@@ -10,6 +10,8 @@
 namespace moegrad {
 namespace {
 
+constexpr std::size_t kMostLayers = std::size_t{1} << 20;  // nodes whose layer is remembered: the newest
+
 [[noreturn]] void report(const std::string& what, const std::string& layer) {
   throw AnomalyError(fmt::format("anomaly: values must be finite; got {}{}", what,
                                  layer.empty() ? "" : fmt::format(", in layer '{}'", layer)));
@@ -34,6 +36,7 @@ std::string AnomalyMode::fault(const Tensor& x) const {
 void AnomalyMode::ran(const Node& node, std::span<const Tensor> ys, std::span<const Tensor> inputs) {
   const std::string layer = NameScope::current();
   if (node.serial > 0 && !layer.empty()) layers_[node.serial] = layer;
+  if (layers_.size() > kMostLayers) layers_.erase(layers_.begin());
   if (rules_ > 0) return;  // inside a gradient, whose result will be checked
   for (std::size_t k = 0; k < ys.size(); ++k) {
     const std::string found = fault(ys[k]);

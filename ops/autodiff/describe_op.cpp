@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <string_view>
 #include <vector>
 
 namespace moegrad {
@@ -13,9 +14,9 @@ std::string call(const char* name, const std::string& attributes, const std::vec
 }
 
 std::string numbered_input(std::size_t i, const Node* source) {
-  if (!source || !source->is_leaf() || static_cast<const Leaf*>(source)->label.empty())
-    return fmt::format("input {}", i);
-  return fmt::format("input {} (parameter '{}')", i, static_cast<const Leaf*>(source)->label);
+  while (source && std::string_view(source->name) == "alias") source = source->inputs[0].node.get();
+  const std::string label = source && source->is_leaf() ? static_cast<const Leaf*>(source)->label : std::string{};
+  return label.empty() ? fmt::format("input {}", i) : fmt::format("input {} (parameter '{}')", i, label);
 }
 
 }  // namespace

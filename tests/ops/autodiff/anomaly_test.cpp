@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "nn/context.h"
+#include "ops/autodiff/checkpoint.h"
 #include "ops/ops.h"
 
 using namespace moegrad;
@@ -83,6 +84,16 @@ TEST_CASE("anomaly: names the layer that called the op, forward and backward") {
   CHECK_THROWS_WITH_AS(loss.backward(),
                        "anomaly: values must be finite; got inf at element 0 of the gradient of input 0 of sqrt(f64 "
                        "[2]), in layer 'blocks.3.attention'",
+                       AnomalyError);
+}
+
+TEST_CASE("anomaly: inside a checkpoint the op and the parameter are named, not the checkpoint") {
+  const Tensor x = leaf({1, 2}), w = leaf({0, 4}, "gate.weight");
+  AnomalyMode scope;
+  const Tensor y = checkpoint([&](const Tensor& in) { return in * sqrt(w); }, x);
+  CHECK_THROWS_WITH_AS(sum(y).backward(),
+                       "anomaly: values must be finite; got inf at element 0 of the gradient of input 0 (parameter "
+                       "'gate.weight') of sqrt(f64 [2])",
                        AnomalyError);
 }
 

@@ -83,6 +83,18 @@ TEST_CASE("causality: the table of verdicts, mixtures of experts") {
   CHECK(verdict(Mixture(1, 0.6).forward()) == "safe");  // first come, first served
   CHECK(verdict(Mixture(2, 0.5).forward()) != "safe");  // all first choices come before any second choice
   CHECK(verdict(expert_choice) == "top_k");
+  // a choice among later positions alone takes nothing from the earlier ones; the sum that reads it does
+  const auto late = [](const Tensor& x) {
+    const Tensor chosen = top_k(slice(x, 1, {3, kEnd}) * 1.0, 1, 1).indices;
+    return x + 0.1 * cumsum(x, 1, {.reverse = true}) + 0.0 * sum(cast(chosen, DType::f64));
+  };
+  CHECK(verdict(late) == "cumsum");
+  const auto masked = [](const Tensor& x) {
+    const Tensor early = lt(reshape(arange(0, S), {1, S, 1}), scalar(3, DType::i64));
+    const Tensor chosen = top_k(masked_fill(x, early, -1e9), 1, 1).indices;
+    return cumsum(x, 1, {.reverse = true}) + 0.0 * cast(sum(chosen), DType::f64);
+  };
+  CHECK(verdict(masked) == "cumsum");
 }
 
 TEST_CASE("causality: a language model on tokens") {
