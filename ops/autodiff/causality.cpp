@@ -46,7 +46,10 @@ class Checker {
 
  private:
   i64 size() const { return x_.shape()[axis_]; }
-  double tolerance() const { return y_.dtype() == DType::f64 ? options_.tolerance : options_.f32_tolerance; }
+  double tolerance() const {
+    if (y_.dtype() == DType::f64) return options_.tolerance;
+    return options_.f32_tolerance * (y_.dtype() == DType::f32 ? 1 : 100);
+  }
   Prefix prefix(i64 cut) const { return {size(), cut, tolerance()}; }
   Tensor head(const Tensor& t, i64 cut) const { return slice(t, axis_, {0, cut}); }
 

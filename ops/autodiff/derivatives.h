@@ -2,7 +2,7 @@
 //
 // fn is a function of tensors, written with ops, that gives the same result each time it is called with the same
 // inputs. It may use other tensors, too; they count as constants here, but with create_graph the results can be
-// differentiated with respect to them. Inputs are f32 or f64 tensors (a structured one-hot counts as its dense form),
+// differentiated with respect to them. Inputs are floating tensors (a structured one-hot counts as its dense form),
 // of any shape, also empty ones. What fn's output does not depend on has derivatives of zeros.
 //
 //   options.create_graph   as in grad(): the results are in a graph, so that derivatives nest; values alone otherwise

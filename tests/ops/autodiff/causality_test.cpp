@@ -159,11 +159,13 @@ TEST_CASE("causality: values that agree and a gradient that does not") {
   CHECK(moved.op == "the gradient of planted(f64 [1, 7, 4], f64 [1, 1, 4])");
 }
 
-TEST_CASE("causality: f32, one position, no position, an axis from the end, and all cuts or some") {
+TEST_CASE("causality: f32, bf16, one position, no position, an axis from the end, and all cuts or some") {
   CHECK(verdict([](const Tensor& x) { return cumsum(x, 0); }, random_tensor({5, 2}, 1, -1, 1, DType::f32), 0) ==
         "safe");
   CHECK(verdict([](const Tensor& x) { return softmax(x, 0); }, random_tensor({5, 2}, 1, -1, 1, DType::f32), -2) ==
         "softmax");
+  CHECK(verdict([](const Tensor& x) { return cumsum(x, 0); }, ones({5, 2}, DType::bf16), 0) == "safe");
+  CHECK(verdict([](const Tensor& x) { return softmax(x, 0); }, ones({5, 2}, DType::bf16), 0) == "softmax");
   CHECK(verdict([](const Tensor& x) { return softmax(x, 0); }, ones({1, 2}, DType::f64), 0) == "safe");
   CHECK(verdict([](const Tensor& x) { return exp(x); }, zeros({0, 2}, DType::f64), 0) == "safe");
   const CausalityReport some =

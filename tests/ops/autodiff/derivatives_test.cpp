@@ -88,7 +88,7 @@ TEST_CASE("hvp: the Hessian times a vector, against hessian and differences of t
   CHECK_FALSE(hv[0].requires_grad());
 }
 
-TEST_CASE("derivatives of functions of one tensor; f32") {
+TEST_CASE("derivatives of functions of one tensor; f32, bf16") {
   const auto cube = [](const Tensor& x) { return sum(x * x * x); };
   const Tensor x = tensor({1, -2}), v = tensor({3, 5});
   CHECK(hvp(cube, x, v).to_vector<double>() == std::vector<double>{18, -60});
@@ -97,6 +97,9 @@ TEST_CASE("derivatives of functions of one tensor; f32") {
   CHECK(vjp([](const Tensor& a) { return a * a; }, x, v).dx.to_vector<double>() == std::vector<double>{6, -20});
   const Jvp r = jvp([](const Tensor& a) { return a * a; }, x, v);
   CHECK((r.dy.to_vector<double>() == std::vector<double>{6, -20} && r.dy.dtype() == DType::f32));
+  const Tensor half = cast(x, DType::bf16);
+  CHECK(jacobian([](const Tensor& a) { return a * a; }, half).to_vector<double>() == std::vector<double>{2, 0, 0, -4});
+  CHECK(hvp(cube, half, cast(v, DType::bf16)).dtype() == DType::bf16);
 }
 
 TEST_CASE("derivatives: zeros where the output does not depend on an input, or is linear, or constant") {
