@@ -1,6 +1,7 @@
 #include "core/random_fill.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/parallel.h"
 #include "core/philox.h"
@@ -54,6 +55,26 @@ template <class F> void cpu::fill_normal(F* y, i64 n, random::Key key, F mean, F
       [=](F z) { return math::mul_add(z, deviation, mean); });
 }
 
+template <class I> void cpu::fill_integers(I* y, i64 n, random::Key key, i64 low, u64 range) {
+  const u32 step = static_cast<u32>(*key.step);
+  parallel_for(n, kGrain * kBatch, [&](i64 begin, i64 end) {
+    for (i64 i = begin; i < end; ++i) {
+      const i64 at = random::below(static_cast<i64>(range), key.seed, key.draw, step, i);
+      y[i] = static_cast<I>(static_cast<u64>(low) + static_cast<u64>(at));
+    }
+  });
+}
+
+// Each place, from the last one down, takes one of the numbers that are left.
+//   Source  Durstenfeld: Algorithm 235, random permutation (1964)
+void cpu::fill_permutation(i64* y, i64 n, random::Key key) {
+  const u32 step = static_cast<u32>(*key.step);
+  for (i64 i = 0; i < n; ++i) y[i] = i;
+  for (i64 i = n - 1; i > 0; --i) std::swap(y[i], y[random::below(i + 1, key.seed, key.draw, step, i)]);
+}
+
+template void cpu::fill_integers(i32*, i64, random::Key, i64, u64);
+template void cpu::fill_integers(i64*, i64, random::Key, i64, u64);
 template void cpu::fill_uniform(float*, i64, random::Key, float, float);
 template void cpu::fill_uniform(double*, i64, random::Key, double, double);
 template void cpu::fill_normal(float*, i64, random::Key, float, float);

@@ -139,13 +139,28 @@ std::vector<Tensor> split(const Tensor& x, std::initializer_list<i64> sizes, int
   return split(x, std::span<const i64>(sizes.begin(), sizes.size()), axis);
 }
 
+std::vector<Tensor> split_every(const Tensor& x, i64 size, int axis_any) {
+  const int axis = check_axis("split_every", x.shape(), axis_any);
+  if (size < 1)
+    throw ShapeError(fmt::format("split_every: size must be at least 1; got {} for x {}", size, to_string(x.shape())));
+  const i64 n = x.shape()[axis];
+  std::vector<i64> sizes;
+  for (i64 begin = 0; begin < n || sizes.empty(); begin += sizes.back()) sizes.push_back(std::min(size, n - begin));
+  return split(x, sizes, axis);
+}
+
 std::vector<Tensor> chunk(const Tensor& x, i64 n, int axis_any) {
   const int axis = check_axis("chunk", x.shape(), axis_any);
   if (n < 1) throw ShapeError(fmt::format("chunk: n must be at least 1; got {} for x {}", n, to_string(x.shape())));
   const i64 size = x.shape()[axis];
-  std::vector<i64> sizes;
-  for (i64 i = 0; i < n; ++i) sizes.push_back(size / n + (i < size % n ? 1 : 0));
-  return split(x, sizes, axis);
+  return split_every(x, std::max<i64>(size / n + (size % n > 0 ? 1 : 0), 1), axis);
+}
+
+std::vector<Tensor> unbind(const Tensor& x, int axis_any) {
+  const int axis = check_axis("unbind", x.shape(), axis_any);
+  std::vector<Tensor> parts;
+  for (i64 i = 0; i < x.shape()[axis]; ++i) parts.push_back(select(x, axis, i));
+  return parts;
 }
 
 Tensor roll(const Tensor& x, i64 shift_any, int axis_any) {
@@ -162,5 +177,15 @@ Tensor roll(const Tensor& x, i64 shift_any, int axis_any) {
       "roll", y, {x}, saves(kNone), [axis, shift](const GradArgs& g) -> Grads { return {roll(g.dy, -shift, axis)}; },
       [axis, shift] { return fmt::format("axis = {}, shift = {}", axis, shift); });
 }
+
+Tensor roll(const Tensor& x, std::span<const i64> shifts, const Axes& axes) {
+  if (static_cast<int>(shifts.size()) != axes.size())
+    throw ShapeError(fmt::format("roll: there must be a shift for every axis; got {} for axes {} of x {}",
+                                 fmt::format("[{}]", fmt::join(shifts, ", ")), to_string(axes), to_string(x.shape())));
+  Tensor y = x;
+  for (int i = 0; i < axes.size(); ++i) y = roll(y, shifts[static_cast<std::size_t>(i)], axes[i]);
+  return y;
+}
+Tensor roll(const Tensor& x, i64 shift) { return reshape(roll(reshape(x, {x.size()}), shift, 0), x.shape()); }
 
 }  // namespace moegrad

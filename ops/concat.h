@@ -26,11 +26,20 @@ Tensor stack(std::initializer_list<Tensor> xs, int axis);
 ///   Errors    ShapeError: axis out of range, a size is negative, sizes do not add up to that of the axis
 std::vector<Tensor> split(const Tensor& x, std::span<const i64> sizes, int axis);
 std::vector<Tensor> split(const Tensor& x, std::initializer_list<i64> sizes, int axis);
-/// n parts whose sizes differ by at most one, larger ones first.   Errors: ShapeError, n < 1
+/// Parts of `size` positions, of which the last may be smaller; one empty part where the axis is empty.
+///   Errors    ShapeError: axis out of range, size < 1
+std::vector<Tensor> split_every(const Tensor& x, i64 size, int axis);
+/// At most n parts of ceil(size / n) positions each, of which the last may be smaller: 7 positions in 3 parts are 3, 3,
+/// 1 and in 5 parts 2, 2, 2, 1.   Errors: ShapeError, n < 1
 std::vector<Tensor> chunk(const Tensor& x, i64 n, int axis);
+/// Every position of `axis` by itself, without that axis; views.
+std::vector<Tensor> unbind(const Tensor& x, int axis = 0);
 
-/// y[(i + shift) mod n] = x[i] along `axis`, for a shift of either sign.
-///   Gradient  dx = roll(dy, -shift); any order.  Dtypes: any.  Errors: ShapeError, axis out of range
+/// y[(i + shift) mod n] = x[i] along `axis`, or several, for shifts of either sign; without axes along the flattened x.
+///   Gradient  dx = roll(dy, -shift); any order.  Dtypes: any
+///   Errors    ShapeError: axis out of range, not as many shifts as axes
 Tensor roll(const Tensor& x, i64 shift, int axis);
+Tensor roll(const Tensor& x, std::span<const i64> shifts, const Axes& axes);
+Tensor roll(const Tensor& x, i64 shift);
 
 }  // namespace moegrad

@@ -25,12 +25,21 @@ Tensor stddev(const Tensor& x, const Axes& axes, VarOptions options = {});
 Tensor stddev(const Tensor& x, int axis, VarOptions options = {});
 Tensor stddev(const Tensor& x, VarOptions options = {});
 
-/// The p-norm over `axes`, for p = 1: sum |x|, p = 2: sqrt(sum x^2), p = infinity: max |x|.
-///   Shapes    as var.  Dtypes f32, f64, bf16; for p = 2 the squares must not overflow
-///   Gradient  p = 1: dy sign(x).  p = 2: dy x / y, and 0 where y = 0.  p = infinity: dy sign(x), shared evenly among
-///   the
-///             elements that tie for the maximum.  Any order
-///   Errors    Error: another p.  ShapeError: as var; p = infinity of no elements.  DTypeError
+struct VarMean {
+  Tensor var, mean;
+};
+/// var and mean of the same elements.   Dtypes, gradient and errors as var and mean
+VarMean var_mean(const Tensor& x, const Axes& axes, VarOptions options = {});
+VarMean var_mean(const Tensor& x, int axis, VarOptions options = {});
+VarMean var_mean(const Tensor& x, VarOptions options = {});
+
+/// The p-norm over `axes`: (sum |x|^p)^(1/p); the largest (smallest) |x| for p = infinity (-infinity), and the number
+/// of elements that are not 0 for p = 0.
+///   Shapes    as var.  Dtypes f32, f64, bf16; powers of elements must not overflow.  0 for no elements and p >= 0
+///   Gradient  dy sign(x) (|x| / y)^(p-1), and 0 where x = 0 or y = 0: for p < 1 that is a convention, and so is 0 for
+///             the second derivative where p < 2.  Shared evenly among elements that tie for p = +-infinity; p = 0:
+///             none. Any order
+///   Errors    Error: p is NaN.  ShapeError: as var; no elements and p < 0 or infinite.  DTypeError
 Tensor norm(const Tensor& x, double p, const Axes& axes, bool keep = false);
 Tensor norm(const Tensor& x, double p, int axis, bool keep = false);
 Tensor norm(const Tensor& x, double p = 2);

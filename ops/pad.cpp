@@ -2,13 +2,17 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "core/autograd.h"
 #include "core/parallel.h"
 #include "ops/arithmetic.h"
 #include "ops/cast.h"
+#include "ops/concat.h"
 #include "ops/loops.h"
+#include "ops/slice.h"
+#include "ops/views.h"
 
 namespace moegrad {
 namespace {
@@ -96,6 +100,52 @@ Tensor pad(const Tensor& x_any, std::span<const Padding> paddings, double value)
 }
 Tensor pad(const Tensor& x, std::initializer_list<Padding> paddings, double value) {
   return pad(x, std::span<const Padding>(paddings.begin(), paddings.size()), value);
+}
+
+namespace {
+
+// One side of an axis: `amount` positions that continue x there.
+Tensor continuation(const Tensor& x, int axis, i64 amount, bool before, PadMode mode) {
+  const i64 n = x.shape()[axis];
+  switch (mode) {
+    case PadMode::reflect:
+      return flip(slice(x, axis, before ? Range{1, amount + 1} : Range{n - 1 - amount, n - 1}), axis);
+    case PadMode::circular: return slice(x, axis, before ? Range{n - amount, n} : Range{0, amount});
+    case PadMode::replicate: break;
+  }
+  Shape shape = x.shape();
+  shape[axis] = amount;
+  return expand(slice(x, axis, before ? Range{0, 1} : Range{n - 1, n}), shape);
+}
+
+}  // namespace
+
+Tensor pad(const Tensor& x, std::span<const Padding> paddings, PadMode mode) {
+  Box box;
+  padded_shape(x, paddings, box);
+  std::vector<Padding> cut(paddings.begin(), paddings.end());
+  const int extra = x.rank() - static_cast<int>(paddings.size());
+  for (std::size_t i = 0; i < cut.size(); ++i) {
+    const i64 n = box.size[extra + static_cast<int>(i)], most = std::max(cut[i].before, cut[i].after);
+    const bool fits = mode == PadMode::replicate ? n > 0 : mode == PadMode::circular ? most <= n : most < n;
+    if (most > 0 && !fits)
+      throw ShapeError(fmt::format("pad: there must be elements to continue with; got {} for x {}", to_string(paddings),
+                                   moegrad::to_string(x.shape())));
+    cut[i] = {std::min<i64>(cut[i].before, 0), std::min<i64>(cut[i].after, 0)};
+  }
+  const bool cuts = std::any_of(cut.begin(), cut.end(), [](const Padding& p) { return p.before < 0 || p.after < 0; });
+  Tensor y = cuts ? pad(x, cut) : x;
+  for (std::size_t i = 0; i < paddings.size(); ++i) {
+    const int axis = extra + static_cast<int>(i);
+    std::vector<Tensor> parts{y};
+    if (const i64 m = paddings[i].before; m > 0) parts.insert(parts.begin(), continuation(y, axis, m, true, mode));
+    if (const i64 m = paddings[i].after; m > 0) parts.push_back(continuation(y, axis, m, false, mode));
+    y = concat(parts, axis);
+  }
+  return y;
+}
+Tensor pad(const Tensor& x, std::initializer_list<Padding> paddings, PadMode mode) {
+  return pad(x, std::span<const Padding>(paddings.begin(), paddings.size()), mode);
 }
 
 Tensor tril(const Tensor& x, i64 diagonal) { return triangle("tril", x, diagonal, true); }

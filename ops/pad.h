@@ -20,6 +20,19 @@ struct Padding {
 Tensor pad(const Tensor& x, std::span<const Padding> paddings, double value = 0);
 Tensor pad(const Tensor& x, std::initializer_list<Padding> paddings, double value = 0);
 
+enum class PadMode {
+  reflect,    ///< mirrored at the first and last element, which are not repeated: c b | a b c | b a
+  replicate,  ///< the first and last element repeated: a a | a b c | c c
+  circular,   ///< continued from the other end: b c | a b c | a b
+};
+/// y = x continued beyond its ends, axis by axis. Negative amounts cut first; what is left is continued.
+///   Shapes    as pad with a value; per axis of n: amounts < n to reflect, <= n circular, any with n > 0 to replicate
+///   Dtypes    any
+///   Gradient  dx = dy added up over the places that an element went to; any order
+///   Errors    ShapeError: as pad, and an amount is too large
+Tensor pad(const Tensor& x, std::span<const Padding> paddings, PadMode mode);
+Tensor pad(const Tensor& x, std::initializer_list<Padding> paddings, PadMode mode);
+
 /// The lower / upper triangle of each matrix: y[.., i, j] = x[.., i, j] where j <= i + diagonal / j >= i + diagonal,
 /// else 0 (whatever x is there).
 ///   Shapes    x [.., m, n] -> y, same shape.  Dtypes: any

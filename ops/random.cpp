@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/random_fill.h"
 #include "ops/cast.h"
@@ -49,6 +50,26 @@ Tensor random_normal(const Shape& shape, double mean, double deviation, const Dr
     MOEGRAD_LAUNCH(y.device(), fill_normal, y.data<F>(), y.size(), key_of(draw), static_cast<F>(mean),
                    static_cast<F>(deviation));
   });
+  return y;
+}
+
+Tensor random_integers(const Shape& shape, i64 low, i64 high, const Draw& draw, DType dtype) {
+  if (!is_int(dtype)) throw_dtype("random_integers", "i64 or i32", dtype);
+  return with_int("random_integers", dtype, [&]<class I>() {
+    if (low >= high || low < std::numeric_limits<I>::lowest() || high - 1 > std::numeric_limits<I>::max())
+      throw Error(
+          fmt::format("random_integers: low < high must be in the range of {}; got {} and {}", name(dtype), low, high));
+    Tensor to = empty(shape, dtype, draw.step.device());
+    MOEGRAD_LAUNCH(to.device(), fill_integers, to.data<I>(), to.size(), key_of(draw), low,
+                   static_cast<u64>(high) - static_cast<u64>(low));
+    return to;
+  });
+}
+
+Tensor random_permutation(i64 n, const Draw& draw) {
+  if (n < 0) throw ShapeError(fmt::format("random_permutation: n must be >= 0; got {}", n));
+  Tensor y = empty({n}, DType::i64, draw.step.device());
+  MOEGRAD_LAUNCH(y.device(), fill_permutation, y.data<i64>(), n, key_of(draw));
   return y;
 }
 

@@ -20,4 +20,14 @@ Tensor random_uniform(const Shape& shape, double low, double high, const Draw& d
 ///   Errors    Error: mean or deviation is not finite, or deviation < 0.  DTypeError: not a float
 Tensor random_normal(const Shape& shape, double mean, double deviation, const Draw& draw, DType dtype = DType::f32);
 
+/// y = whole numbers, equally likely in [low, high).
+///   Dtypes    i64, i32.  Gradient: none
+///   Errors    Error: low >= high, or one is outside the dtype.  DTypeError: no integer
+Tensor random_integers(const Shape& shape, i64 low, i64 high, const Draw& draw, DType dtype = DType::i64);
+
+/// y = 0, 1, .., n - 1 in an order of which all are equally likely, as i64 [n].
+///   Gradient  none.  Errors: ShapeError, n < 0
+///   Source    Durstenfeld: Algorithm 235, random permutation (1964)
+Tensor random_permutation(i64 n, const Draw& draw);
+
 }  // namespace moegrad

@@ -93,6 +93,22 @@ Tensor place(const Tensor& x, int axis_any, i64 n, i64 begin, i64 step, double f
       [axis, n, begin, step] { return fmt::format("axis = {}, n = {}, begin = {}, step = {}", axis, n, begin, step); });
 }
 
+Tensor segment(const Tensor& x, int axis_any, i64 begin, i64 count) {
+  const int axis = check_axis("segment", x.shape(), axis_any);
+  const i64 n = x.shape()[axis], first = begin < 0 ? begin + n : begin;
+  if (count < 0)
+    throw ShapeError(fmt::format("segment: count must be >= 0; got {} for x {}", count, to_string(x.shape())));
+  if (first < 0 || first > n || count > n - first)
+    throw IndexError(fmt::format("segment: positions must be in [0, {}); got {} from {} on for axis {} of x {}", n,
+                                 count, begin, axis_any, to_string(x.shape())));
+  return slice_positions(x, axis, {first, count, 1});
+}
+
+Tensor flip(const Tensor& x, const Axes& axes) {
+  Tensor y = x;
+  for (int axis : check_axes("flip", x.shape(), axes)) y = flip(y, axis);
+  return y;
+}
 Tensor flip(const Tensor& x, int axis) { return slice(x, check_axis("flip", x.shape(), axis), {-1, kEnd, -1}); }
 
 // ---- indexing by brackets: members of Tensor

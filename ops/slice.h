@@ -53,7 +53,13 @@ Tensor select(const Tensor& x, int axis, i64 position);
 ///   Errors    ShapeError / IndexError: a position of x falls outside [0, n)
 Tensor place(const Tensor& x, int axis, i64 n, i64 begin, i64 step = 1, double fill = 0);
 
-/// x with the order of positions along `axis` reversed; a view.
+/// y = x at `count` positions of `axis` from `begin` on (counted from the end where it is negative); a view.
+///   Errors    ShapeError: axis out of range, count < 0.  IndexError: a position outside the axis
+Tensor segment(const Tensor& x, int axis, i64 begin, i64 count);
+
+/// x with the order of positions along `axis` (or several) reversed; a view.
+///   Errors    ShapeError: an axis is out of range or named twice
 Tensor flip(const Tensor& x, int axis);
+Tensor flip(const Tensor& x, const Axes& axes);
 
 }  // namespace moegrad

@@ -62,19 +62,6 @@ Tensor first_indices(const char* name, const Tensor& x, int axis, i64 k, bool de
       [&](const Tensor&) { return smallest_gap(x, axis, k, descending); });
 }
 
-Tensor take(const Tensor& x, int axis, const Tensor& indices) {
-  if (is_float(x.dtype())) return take_along(x, axis, indices);
-  const Tensor rows = rows_of(x, axis), index = rows_of(indices, axis);
-  Tensor y = empty(index.shape(), x.dtype(), x.device());
-  if (y.size() > 0) {
-    const OrderPlan plan{rows.size() / rows.dim(-1), rows.dim(-1), index.dim(-1), false};
-    with_any(x.dtype(), [&]<class X>() {
-      MOEGRAD_LAUNCH(x.device(), take_rows, rows.data<X>(), index.data<i64>(), y.data<X>(), plan);
-    });
-  }
-  return contiguous(swap_axes(y, axis, -1));
-}
-
 Tensor arg_extremum(const char* name, const Tensor& x, int axis_any, bool keep, bool largest) {
   const int axis = check_axis(name, x.shape(), axis_any);
   if (x.shape()[axis] == 0)
@@ -82,6 +69,12 @@ Tensor arg_extremum(const char* name, const Tensor& x, int axis_any, bool keep, 
                                  to_string(x.shape())));
   const Tensor y = first_indices(name, x, axis, 1, largest);
   return keep ? y : squeeze(y, axis);
+}
+Ordered extremum_along(const char* name, const Tensor& x, int axis_any, bool keep, bool largest) {
+  const Tensor indices = arg_extremum(name, x, axis_any, true, largest);
+  const int axis = check_axis(name, x.shape(), axis_any);
+  const Tensor values = take_along(x, axis, indices);
+  return keep ? Ordered{values, indices} : Ordered{squeeze(values, axis), squeeze(indices, axis)};
 }
 Tensor arg_extremum(const char* name, const Tensor& x, bool largest) {
   if (x.size() == 0)
@@ -95,7 +88,7 @@ Tensor arg_extremum(const char* name, const Tensor& x, bool largest) {
 Ordered sort(const Tensor& x, int axis_any, bool descending) {
   const int axis = check_axis("sort", x.shape(), axis_any);
   const Tensor indices = first_indices("sort", x, axis, x.shape()[axis], descending);
-  return {take(x, axis, indices), indices};
+  return {take_along(x, axis, indices), indices};
 }
 Tensor argsort(const Tensor& x, int axis_any, bool descending) {
   const int axis = check_axis("argsort", x.shape(), axis_any);
@@ -104,17 +97,19 @@ Tensor argsort(const Tensor& x, int axis_any, bool descending) {
 
 Ordered top_k(const Tensor& x, i64 k, int axis_any, bool largest) {
   const int axis = check_axis("top_k", x.shape(), axis_any);
-  if (k < 1 || k > x.shape()[axis])
-    throw ShapeError(fmt::format("top_k: k must be in [1, {}]; got k = {} for x {} along axis {}", x.shape()[axis], k,
+  if (k < 0 || k > x.shape()[axis])
+    throw ShapeError(fmt::format("top_k: k must be in [0, {}]; got k = {} for x {} along axis {}", x.shape()[axis], k,
                                  to_string(x.shape()), axis_any));
   const Tensor indices = first_indices("top_k", x, axis, k, largest);
-  return {take(x, axis, indices), indices};
+  return {take_along(x, axis, indices), indices};
 }
 
 Tensor argmax(const Tensor& x, int axis, bool keep) { return arg_extremum("argmax", x, axis, keep, true); }
 Tensor argmax(const Tensor& x) { return arg_extremum("argmax", x, true); }
 Tensor argmin(const Tensor& x, int axis, bool keep) { return arg_extremum("argmin", x, axis, keep, false); }
 Tensor argmin(const Tensor& x) { return arg_extremum("argmin", x, false); }
+Ordered max_along(const Tensor& x, int axis, bool keep) { return extremum_along("max_along", x, axis, keep, true); }
+Ordered min_along(const Tensor& x, int axis, bool keep) { return extremum_along("min_along", x, axis, keep, false); }
 
 // ---- CPU kernels
 //
@@ -245,17 +240,6 @@ template <class X> void cpu::order_rows(const X* x, i64* y, const OrderPlan& p) 
     order_all_rows<Narrow>(x, y, p);
   else
     order_all_rows<Wide>(x, y, p);
-}
-
-template <class X> void cpu::take_rows(const X* x, const i64* index, X* y, const OrderPlan& p) {
-  parallel_for(p.rows, (1 << 14) / p.k + 1, [&](i64 begin, i64 end) {
-    for (i64 r = begin; r < end; ++r)
-      for (i64 j = 0; j < p.k; ++j) {
-        const i64 at = index[r * p.k + j];
-        if (at < 0 || at >= p.n) throw IndexError(fmt::format("sort: an index must be in [0, {}); got {}", p.n, at));
-        y[r * p.k + j] = x[r * p.n + at];
-      }
-  });
 }
 
 }  // namespace moegrad

@@ -22,10 +22,10 @@ Ordered sort(const Tensor& x, int axis = -1, bool descending = false);
 Tensor argsort(const Tensor& x, int axis = -1, bool descending = false);
 
 /// The k largest (or smallest) elements along `axis`, best first.
-///   Shapes    x [.., n, ..] -> values, indices i64 [.., k, ..]; k in [1, n]
+///   Shapes    x [.., n, ..] -> values, indices i64 [.., k, ..]; k in [0, n]
 ///   Dtypes    any; values as x
 ///   Gradient  values: dx[indices] = dvalues, 0 elsewhere; any order.  indices: none
-///   Errors    ShapeError: axis out of range, k outside [1, n]
+///   Errors    ShapeError: axis out of range, k outside [0, n]
 Ordered top_k(const Tensor& x, i64 k, int axis = -1, bool largest = true);
 
 /// Index of the largest / smallest element along `axis`, or in row-major order of the whole tensor, as i64.
@@ -37,20 +37,26 @@ Tensor argmax(const Tensor& x);
 Tensor argmin(const Tensor& x, int axis, bool keep = false);
 Tensor argmin(const Tensor& x);
 
+/// The largest / smallest element along `axis` and where it is: one element, where amax shares among those that tie.
+///   Shapes    x [.., n, ..] -> values, indices i64 without `axis`, or with size 1 there under keep_dims
+///   Dtypes    any; values as x
+///   Gradient  values: dx[indices] = dvalues, 0 elsewhere, so of equal elements the first gets all; any order.
+///             indices: none
+///   Errors    as argmax
+Ordered max_along(const Tensor& x, int axis, bool keep = false);
+Ordered min_along(const Tensor& x, int axis, bool keep = false);
+
 /// The first k of each row in order.
 struct OrderPlan {
   i64 rows, n, k;
   bool descending;
 };
-// Kernels, called only by ops/sort.cpp. x [rows, n] and y [rows, k], contiguous; 1 <= k <= n.
-// take_rows: y[r, j] = x[r, index[r, j]].  Errors: IndexError, an index outside [0, n).
+// Kernel, called only by ops/sort.cpp. x [rows, n] and y [rows, k], contiguous; 1 <= k <= n.
 namespace cpu {
 template <class X> void order_rows(const X* x, i64* y, const OrderPlan& plan);
-template <class X> void take_rows(const X* x, const i64* index, X* y, const OrderPlan& plan);
-}  // namespace cpu
+}
 namespace cuda {
 template <class X> void order_rows(const X* x, i64* y, const OrderPlan& plan);
-template <class X> void take_rows(const X* x, const i64* index, X* y, const OrderPlan& plan);
-}  // namespace cuda
+}
 
 }  // namespace moegrad

@@ -117,7 +117,31 @@ Tensor transpose(const Tensor& x) {
   return swap_axes(x, -2, -1);
 }
 
-Tensor expand(const Tensor& x, const Shape& shape) {
+Tensor move_axis(const Tensor& x, const Axes& from_any, const Axes& to_any) {
+  check_axes("move_axis", x.shape(), from_any);
+  check_axes("move_axis", x.shape(), to_any);
+  if (from_any.size() != to_any.size())
+    throw ShapeError(fmt::format("move_axis: from and to must be as many; got {} and {} for x {}", to_string(from_any),
+                                 to_string(to_any), to_string(x.shape())));
+  Axes axes(x.rank(), -1), moved;
+  for (int i = 0; i < from_any.size(); ++i) {
+    moved.push_back(check_axis("move_axis", x.shape(), from_any[i]));
+    axes[check_axis("move_axis", x.shape(), to_any[i])] = moved.back();
+  }
+  int next = 0;
+  for (int& a : axes) {
+    if (a >= 0) continue;
+    while (moved.contains(next)) ++next;
+    a = next++;
+  }
+  return permute(x, axes);
+}
+Tensor move_axis(const Tensor& x, int from, int to) { return move_axis(x, Axes{from}, Axes{to}); }
+
+Tensor expand(const Tensor& x, const Shape& wanted) {
+  Shape shape = wanted;  // with each -1 replaced
+  for (int i = 1; i <= std::min(x.rank(), shape.rank()); ++i)
+    if (i64& n = shape[shape.rank() - i]; n == -1) n = x.shape()[x.rank() - i];
   if (x.shape() == shape) return x;
   check_sizes("expand", shape);
   bool fits = x.rank() <= shape.rank();
@@ -150,6 +174,13 @@ Tensor squeeze(const Tensor& x, int axis_any) {
         fmt::format("squeeze: the axis must have size 1; got axis {} of x {}", axis_any, to_string(x.shape())));
   Shape shape = x.shape();
   shape.erase(axis);
+  return reshape(x, shape);
+}
+
+Tensor squeeze(const Tensor& x) {
+  Shape shape;
+  for (i64 n : x.shape())
+    if (n != 1) shape.push_back(n);
   return reshape(x, shape);
 }
 

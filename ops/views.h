@@ -18,16 +18,22 @@ Tensor permute(const Tensor& x, const Axes& axes);
 Tensor swap_axes(const Tensor& x, int a, int b);
 /// The last two axes swapped.
 Tensor transpose(const Tensor& x);
+/// permute that takes axes from[i] to the places to[i]; the others keep their order.
+///   Errors    ShapeError: an axis is out of range or named twice, from and to differ in number
+Tensor move_axis(const Tensor& x, int from, int to);
+Tensor move_axis(const Tensor& x, const Axes& from, const Axes& to);
 
 /// Repeats x along new leading axes and along axes of size 1, without a copy (stride 0).
-///   Shapes    x -> `shape`, to which x must broadcast.   Gradient: dy summed over the repeats (its adjoint is sum_to)
+///   Shapes    x -> `shape`, to which x must broadcast; -1 keeps the size that x has there
+///   Gradient  dy summed over the repeats (its adjoint is sum_to).  Dtypes: any
 ///   Errors    ShapeError: x does not broadcast to `shape`
 Tensor expand(const Tensor& x, const Shape& shape);
 
 /// Inserts an axis of size 1 so that it is axis `axis` of y, in [-rank-1, rank].
 Tensor unsqueeze(const Tensor& x, int axis);
-/// Drops one axis of size 1.  Errors: ShapeError, the axis has another size.
+/// Drops one axis of size 1 (without an axis: all of them).  Errors: ShapeError, the axis has another size.
 Tensor squeeze(const Tensor& x, int axis);
+Tensor squeeze(const Tensor& x);
 /// Joins the axes first..last into one.
 Tensor flatten(const Tensor& x, int first = 0, int last = -1);
 

@@ -1,5 +1,11 @@
 // Order, indexing by tensors, triangles and diagonals.
+#include <algorithm>
+
+#include "ops/cast.h"
+#include "ops/cumsum.h"
+#include "ops/diagonal.h"
 #include "ops/gather.h"
+#include "ops/nonzero.h"
 #include "ops/one_hot.h"
 #include "ops/pad.h"
 #include "ops/reduce.h"
@@ -40,7 +46,12 @@ Op put_positions(bool accumulate) {
 }
 
 Ops reading() {
-  return {{"embedding",
+  return {{"cumsum_one_hot_position",
+           [](Inputs& x, Arguments& a) {
+             const Tensor mine = cast(one_hot(x[0], a.integer("num_classes")), DType::i64);
+             return cumsum(mine, -2) * mine - 1;
+           }},
+          {"embedding",
            [](Inputs& x, Arguments& a) {
              EmbeddingOptions options;
              if (a.has("padding_idx")) options.padding = a.integer("padding_idx");
@@ -51,14 +62,16 @@ Ops reading() {
           {"index_pairs", read_positions},
           {"index_rows", read_positions},
           {"index_select", [](Inputs& x, Arguments& a) { return index_select(x[0], a.axis(), x[1]); }},
+          {"masked_select", of_two(masked_select)},
+          {"nonzero", of_one(nonzero)},
           {"one_hot",
            [](Inputs& x, Arguments& a) {
              const i64 classes = a.integer("num_classes", -1);  // -1: as many as there are
              return one_hot(x[0], classes < 0 ? static_cast<i64>(amax(x[0]).item()) + 1 : classes);
            }},
           {"take_along_dim", [](Inputs& x, Arguments& a) {
-             if (!a.has("dim")) return take_along(flatten(x[0]), 0, flatten(x[1]));
-             return take_along(x[0], a.axis(), x[1]);
+             const std::optional<Axes> axis = a.axes();  // none: of the flattened tensors
+             return axis ? take_along(x[0], (*axis)[0], x[1]) : take_along(flatten(x[0]), 0, flatten(x[1]));
            }}};
 }
 
@@ -76,7 +89,17 @@ Ops writing() {
 }
 
 Ops triangles() {
-  return {{"tril", [](Inputs& x, Arguments& a) { return tril(x[0], a.integer("diagonal", 0)); }},
+  return {{"diag_embed",
+           [](Inputs& x, Arguments& a) {
+             return diag_embed(x[0], a.integer("offset", 0), a.axis("dim1", -2), a.axis("dim2", -1));
+           }},
+          {"diagonal",  // the file has the diagonal as the last axis
+           [](Inputs& x, Arguments& a) {
+             const int p = a.axis("dim1", 0), q = a.axis("dim2", 1), rank = x[0].rank();
+             const int place = std::min(p < 0 ? p + rank : p, q < 0 ? q + rank : q);
+             return move_axis(diagonal(x[0], p, q, a.integer("offset", 0)), place, -1);
+           }},
+          {"tril", [](Inputs& x, Arguments& a) { return tril(x[0], a.integer("diagonal", 0)); }},
           {"triu", [](Inputs& x, Arguments& a) { return triu(x[0], a.integer("diagonal", 0)); }}};
 }
 

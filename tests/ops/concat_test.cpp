@@ -110,8 +110,8 @@ TEST_CASE("split and chunk: views whose sizes add up, and gradients") {
   CHECK(concat(parts, 1).to_vector<i64>() == x.to_vector<i64>());
   std::vector<i64> sizes;
   for (const Tensor& part : chunk(x, 4, -1)) sizes.push_back(part.dim(1));
-  CHECK(sizes == std::vector<i64>{2, 2, 1, 1});
-  CHECK(chunk(x, 3, 0)[2].shape() == Shape{0, 6});
+  CHECK(sizes == std::vector<i64>{2, 2, 2});
+  CHECK(chunk(x, 3, 0).size() == 2);
   check_op({.name = "chunk",
             .op =
                 [](Args a) {
@@ -178,4 +178,77 @@ TEST_CASE("split, chunk, stack, roll: values, gradients, size 0") {
     check_op({.name = "stack", .op = [](Args x) { return stack(x, 1); }, .inputs = {Shape{2, n}, Shape{2, n}}});
     check_op({.name = "roll", .op = [](Args x) { return roll(x[0], 1, 0); }, .inputs = {Shape{2, n}}});
   }
+}
+
+TEST_CASE("op: split_every, chunk, unbind: sizes, and gradients of every part") {
+  const auto sizes = [](const std::vector<Tensor>& parts) {
+    std::vector<i64> n;
+    for (const Tensor& p : parts) n.push_back(p.dim(0));
+    return n;
+  };
+  const Tensor x = zeros({7, 2});
+  CHECK(sizes(chunk(x, 3, 0)) == std::vector<i64>{3, 3, 1});
+  CHECK(sizes(chunk(x, 5, 0)) == std::vector<i64>{2, 2, 2, 1});
+  CHECK(sizes(chunk(x, 7, -2)) == std::vector<i64>(7, 1));
+  CHECK(sizes(chunk(x, i64{1} << 62, 0)) == std::vector<i64>(7, 1));
+  CHECK(sizes(split_every(x, 5, 0)) == std::vector<i64>{5, 2});
+  CHECK(sizes(split_every(x, 7, 0)) == std::vector<i64>{7});
+  CHECK(sizes(split_every(x, i64{1} << 62, 0)) == std::vector<i64>{7});
+  CHECK(sizes(split_every(zeros({0, 2}), 3, 0)) == std::vector<i64>{0});
+  CHECK(unbind(zeros({0, 2})).empty());
+  CHECK(unbind(arange(0, 3))[2].item() == 2);
+  for (int axis : {0, 1, 2}) {
+    const auto part = [=](Args a) { return slice(a[0], axis, {1, 2}); };
+    check_op({.name = "split_every",
+              .op = [=](Args a) { return split_every(a[0], 1, axis - 3)[1]; },
+              .reference = part,
+              .inputs = {{2, 3, 4}}});
+    check_op({.name = "chunk",
+              .op = [=](Args a) { return chunk(a[0], 4, axis)[1]; },
+              .reference = part,
+              .inputs = {{2, 3, 4}}});
+    check_op({.name = "unbind",
+              .op = [=](Args a) { return unsqueeze(unbind(a[0], axis)[1], axis); },
+              .reference = part,
+              .inputs = {{2, 3, 4}}});
+  }
+  check_op(
+      {.name = "unbind", .op = [](Args a) { return unbind(a[0], 0)[0] * unbind(a[0], 0)[1]; }, .inputs = {{2, 0}}});
+  check_op({.name = "split_every", .op = [](Args a) { return split_every(a[0], 2, 1)[0]; }, .inputs = {{0, 3}}});
+  CHECK_THROWS_WITH_AS(split_every(x, 0, 0), "split_every: size must be at least 1; got 0 for x [7, 2]", ShapeError);
+  CHECK_THROWS_WITH_AS(unbind(x, 2), "unbind: axis must be in [-2, 2); got 2 for x [7, 2]", ShapeError);
+}
+
+TEST_CASE("op: roll: several axes, and the whole tensor") {
+  check_op({.name = "roll",
+            .op =
+                [](Args a) {
+                  return roll(a[0], std::vector<i64>{-1, 2, 5}, {1, 2, 1});
+                },
+            .reference =
+                [](Args a) {
+                  Tensor y = empty({2, 3, 4}, DType::f64);
+                  for_each_index(y.shape(), [&](const std::vector<i64>& at) {
+                    set_value(y, {at[0], (at[1] + 4) % 3, (at[2] + 2) % 4}, value_at(a[0], at));
+                  });
+                  return y;
+                },
+            .inputs = {{2, 3, 4}}});
+  check_op({.name = "roll",
+            .op = [](Args a) { return roll(a[0], -2); },
+            .reference =
+                [](Args a) {
+                  Tensor y = empty({3, 4}, DType::f64);
+                  for_each_index(y.shape(), [&](const std::vector<i64>& at) {
+                    const i64 to = (at[0] * 4 + at[1] + 10) % 12;
+                    set_value(y, {to / 4, to % 4}, value_at(a[0], at));
+                  });
+                  return y;
+                },
+            .inputs = {{3, 4}}});
+  CHECK(roll(scalar(3), 1).item() == 3);
+  CHECK(roll(zeros({0, 2}), 1).shape() == Shape{0, 2});
+  CHECK(roll(arange(0, 3), std::numeric_limits<i64>::lowest()).to_vector<i64>() == std::vector<i64>{2, 0, 1});
+  CHECK_THROWS_WITH_AS(roll(zeros({2, 3}), std::vector<i64>{1}, {0, 1}),
+                       "roll: there must be a shift for every axis; got [1] for axes [0, 1] of x [2, 3]", ShapeError);
 }

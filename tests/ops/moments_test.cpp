@@ -142,9 +142,77 @@ TEST_CASE("var, stddev, norm: error texts") {
       ShapeError);
   CHECK_THROWS_WITH_AS(var(x, 2), "var: axis must be in [-2, 2); got 2 for x [2, 1]", ShapeError);
   CHECK_THROWS_WITH_AS(stddev(zeros({2}, DType::i64)), "stddev: x must be f32, f64 or bf16; got i64", DTypeError);
-  CHECK_THROWS_WITH_AS(norm(x, 3), "norm: p must be 1, 2 or infinity; got 3", Error);
-  CHECK_THROWS_WITH_AS(norm(x, -INFINITY), "norm: p must be 1, 2 or infinity; got -inf", Error);
+  CHECK_THROWS_WITH_AS(norm(x, std::nan("")), "norm: p must be a number; got nan", Error);
+  CHECK_THROWS_WITH_AS(norm(zeros({2, 0}), -0.5, 1),
+                       "norm: there must be elements to compare; got axes [1] of x [2, 0]", ShapeError);
+  CHECK_THROWS_WITH_AS(var_mean(x, 1),
+                       "var_mean: there must be more elements than the correction; got 1 and correction = 1 for axes "
+                       "[1] of x [2, 1]",
+                       ShapeError);
   CHECK_THROWS_WITH_AS(norm(zeros({2, 0}), INFINITY, 1),
                        "norm: there must be elements to compare; got axes [1] of x [2, 0]", ShapeError);
   CHECK_THROWS_WITH_AS(norm(zeros({2}, DType::boolean)), "norm: x must be f32, f64 or bf16; got bool", DTypeError);
+}
+
+TEST_CASE("op: var_mean: both results and their gradients, order 2") {
+  for (const auto& [shape, axes_] : kRows) {
+    const Axes axes = axes_;
+    check_op({.name = "var_mean",
+              .op = [=](Args x) { return var_mean(x[0], axes, {.correction = 0, .keep = true}).var; },
+              .reference = naive_groups(axes, [](const std::vector<double>& v) { return naive_var(v, 0); }),
+              .inputs = {shape}});
+    check_op({.name = "var_mean",
+              .op = [=](Args x) { return var_mean(x[0], axes, {.keep = true}).mean; },
+              .reference = naive_groups(axes,
+                                        [](const std::vector<double>& v) {
+                                          double total = 0;
+                                          for (double e : v) total += e;
+                                          return total / static_cast<double>(v.size());
+                                        }),
+              .inputs = {shape}});
+  }
+  const VarMean v = var_mean(tensor({{1, 2, 3}, {4, 4, 4}}), 1);
+  CHECK(v.var.to_vector<float>() == std::vector<float>{1, 0});
+  CHECK(v.mean.to_vector<float>() == std::vector<float>{2, 4});
+}
+
+TEST_CASE("op: norm: any p, order 2") {
+  const auto reference = [](double p) {
+    return [p](const std::vector<double>& v) {
+      double total = 0, least = INFINITY;
+      for (double e : v) total += p == 0 ? (e != 0) : std::pow(std::abs(e), p), least = std::min(least, std::abs(e));
+      return p == -INFINITY ? least : p == 0 ? total : std::pow(total, 1 / p);
+    };
+  };
+  for (const auto& [shape, axes_] : kRows)
+    for (double p : {0.0, 0.5, 1.5, 3.0, 4.0, -1.0, -2.5, -double{INFINITY}})
+      for (double sign : {1.0, -1.0}) {
+        const Axes axes = axes_;
+        CAPTURE(p);
+        check_op({.name = "norm",
+                  .op = [=](Args x) { return norm(x[0], p, axes, keep_dims); },
+                  .reference = naive_groups(axes, reference(p)),
+                  .inputs = {Input(shape, sign > 0 ? 0.5 : -1, sign > 0 ? 1 : -0.5)},
+                  .order = p == 0 ? 0 : 2,
+                  .tolerance = 1e-6});  // third derivatives of small powers
+      }
+}
+
+TEST_CASE("op: norm: zeros among the elements, and nothing but zeros") {
+  for (double p : {0.5, 1.5, 3.0}) {
+    const Tensor x = tensor({0, 2, 0}, DType::f64).requires_grad_();
+    CHECK(norm(x, p).item() == doctest::Approx(2));
+    CHECK(grad(norm(x, p), {x})[0].to_vector<double>()[0] == 0);
+    CHECK(grad(norm(x, p), {x})[0].to_vector<double>()[1] == doctest::Approx(1));
+    const Tensor none = zeros({2}, DType::f64).requires_grad_();
+    CHECK(norm(none, p).item() == 0);
+    CHECK(grad(norm(none, p), {none})[0].to_vector<double>() == std::vector<double>{0, 0});
+    CHECK(norm(zeros({2, 0}), p, 1).to_vector<float>() == std::vector<float>{0, 0});
+  }
+  const Tensor x = tensor({0, 2, 4}, DType::f64).requires_grad_();
+  CHECK(norm(x, -1).item() == 0);
+  CHECK(grad(norm(x, -1), {x})[0].to_vector<double>() == std::vector<double>{0, 0, 0});
+  CHECK(norm(x, 0).item() == 2);
+  CHECK(norm(x, -INFINITY).item() == 0);
+  CHECK(norm(tensor({1, INFINITY}), 3).item() == INFINITY);
 }

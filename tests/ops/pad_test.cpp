@@ -110,3 +110,71 @@ TEST_CASE("pad, tril, triu: error texts") {
   CHECK_THROWS_WITH_AS(tril(zeros({3})), "tril: x must have at least 2 axes; got x [3]", ShapeError);
   CHECK_THROWS_WITH_AS(triu(scalar(1)), "triu: x must have at least 2 axes; got x []", ShapeError);
 }
+
+namespace {
+
+// Where position i of a continued axis of n comes from.
+i64 origin(i64 i, i64 n, PadMode mode) {
+  if (mode == PadMode::replicate) return std::clamp<i64>(i, 0, n - 1);
+  if (mode == PadMode::circular) return ((i % n) + n) % n;
+  return i < 0 ? -i : i >= n ? 2 * (n - 1) - i : i;
+}
+
+}  // namespace
+
+TEST_CASE("op: pad: reflect, replicate and circular; several axes, cuts, order 2, strided") {
+  struct Case {
+    Shape x;
+    std::vector<Padding> pad;
+  };
+  for (const PadMode mode : {PadMode::reflect, PadMode::replicate, PadMode::circular})
+    for (const Case& c :
+         {Case{{1, 2, 5}, {{1, 2}}}, Case{{3, 4}, {{2, 1}, {0, 3}}}, Case{{5}, {{4, 4}}}, Case{{2, 3}, {{0, 0}}},
+          Case{{2, 5, 3}, {{-1, 2}, {1, -1}}}, Case{{4}, {{-2, -1}}}, Case{{4}, {{1, -3}}}, Case{{0, 3}, {{1, 1}}}}) {
+      if (mode == PadMode::reflect && c.x.rank() == 1 && c.pad[0].after == -3) continue;  // one element has no mirror
+      CAPTURE(static_cast<int>(mode));
+      CAPTURE(to_string(c.x));
+      check_op({.name = "pad",
+                .op = [&](Args a) { return pad(a[0], c.pad, mode); },
+                .reference =
+                    [&](Args a) {
+                      Shape shape = c.x;
+                      const int extra = c.x.rank() - static_cast<int>(c.pad.size());
+                      const auto of = [&](int axis) {
+                        return axis < extra ? Padding{} : c.pad[static_cast<std::size_t>(axis - extra)];
+                      };
+                      for (int i = 0; i < shape.rank(); ++i) shape[i] += of(i).before + of(i).after;
+                      Tensor y = empty(shape, DType::f64);
+                      for_each_index(shape, [&](const std::vector<i64>& at) {
+                        std::vector<i64> from = at;
+                        for (int i = 0; i < shape.rank(); ++i) {
+                          const i64 cut = std::max<i64>(-of(i).before, 0);
+                          const i64 left = c.x[i] - cut - std::max<i64>(-of(i).after, 0);
+                          i64& p = from[static_cast<std::size_t>(i)];
+                          p = cut + origin(p - std::max<i64>(of(i).before, 0), left, mode);
+                        }
+                        set_value(y, at, value_at(a[0], from));
+                      });
+                      return y;
+                    },
+                .inputs = {c.x}});
+    }
+  CHECK(pad(arange(0, 3), {{2, 2}}, PadMode::replicate).to_vector<i64>() == std::vector<i64>{0, 0, 0, 1, 2, 2, 2});
+  CHECK(pad(tensor({1, 0}, DType::boolean), {{1, 1}}, PadMode::circular).to_vector<i64>() ==
+        std::vector<i64>{0, 1, 0, 1});
+}
+
+TEST_CASE("op: pad: what cannot be continued is named") {
+  const Tensor x = zeros({2, 3});
+  CHECK_THROWS_WITH_AS(pad(x, {{3, 0}}, PadMode::reflect),
+                       "pad: there must be elements to continue with; got {{3, 0}} for x [2, 3]", ShapeError);
+  CHECK_THROWS_WITH_AS(pad(x, {{0, 0}, {0, 4}}, PadMode::circular),
+                       "pad: there must be elements to continue with; got {{0, 0}, {0, 4}} for x [2, 3]", ShapeError);
+  CHECK_THROWS_WITH_AS(pad(zeros({2, 0}), {{1, 0}}, PadMode::replicate),
+                       "pad: there must be elements to continue with; got {{1, 0}} for x [2, 0]", ShapeError);
+  CHECK_THROWS_WITH_AS(
+      pad(x, {{1, 1}, {1, 1}, {1, 1}}, PadMode::reflect),
+      "pad: at most one pair per axis, and sizes of at least 0; got {{1, 1}, {1, 1}, {1, 1}} for x [2, 3]", ShapeError);
+  CHECK_THROWS_WITH_AS(pad(x, {{-2, 3}}, PadMode::reflect),
+                       "pad: there must be elements to continue with; got {{-2, 3}} for x [2, 3]", ShapeError);
+}

@@ -2,7 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/parallel.h"
 #include "core/philox.h"
@@ -117,4 +119,54 @@ TEST_CASE("random: bf16 is f32 rounded, and uniform numbers stay below the upper
   CHECK(amax(random_uniform({20000}, -3, -1, draw, DType::bf16)).item() == -1 - 0x1p-7);
   CHECK(amax(random_uniform({20000}, -1, 0, draw, DType::bf16)).item() < 0);
   CHECK(random_uniform({3}, 2, 2, draw, DType::bf16).to_vector<float>() == std::vector<float>{2, 2, 2});
+}
+
+TEST_CASE("op: random_integers: in range, equally likely, by name; the same for any number of threads") {
+  Random stream(3);
+  const Draw draw = stream.next(), other = stream.next();
+  const std::vector<i64> y = random_integers({200000}, -2, 3, draw).to_vector<i64>();
+  std::vector<double> count(5, 0);
+  for (const i64 v : y) {
+    REQUIRE((v >= -2 && v < 3));
+    count[static_cast<std::size_t>(v + 2)] += 1;
+  }
+  for (const double c : count) CHECK(std::abs(c - 40000) < 4 * 179);  // 4 standard deviations, sqrt(2e5 0.2 0.8)
+  CHECK(random_integers({200000}, -2, 3, draw, DType::i32).to_vector<i64>() == y);
+  CHECK(random_integers({8}, 0, 1000, draw).to_vector<i64>() != random_integers({8}, 0, 1000, other).to_vector<i64>());
+  CHECK(random_integers({3, 0}, 0, 5, draw).shape() == Shape{3, 0});
+  CHECK(random_integers({2}, 7, 8, draw).to_vector<i64>() == std::vector<i64>{7, 7});
+  const int before = num_threads();
+  for (int threads : {1, 3}) {
+    set_num_threads(threads);
+    CHECK(random_integers({200000}, -2, 3, draw).to_vector<i64>() == y);
+  }
+  set_num_threads(before);
+  const i64 low = std::numeric_limits<i64>::lowest(), most = std::numeric_limits<i64>::max();
+  bool negative = false, positive = false;
+  for (const i64 v : random_integers({100}, low, most, draw).to_vector<i64>()) (v < 0 ? negative : positive) = true;
+  CHECK((negative && positive));
+  CHECK_THROWS_WITH_AS(random_integers({2}, 3, 3, draw),
+                       "random_integers: low < high must be in the range of i64; got 3 and 3", Error);
+  CHECK_THROWS_WITH_AS(random_integers({2}, 0, i64{1} << 40, draw, DType::i32),
+                       "random_integers: low < high must be in the range of i32; got 0 and 1099511627776", Error);
+  CHECK_THROWS_WITH_AS(random_integers({2}, 0, 3, draw, DType::f32), "random_integers: x must be i64 or i32; got f32",
+                       DTypeError);
+}
+
+TEST_CASE("op: random_permutation: every number once, every order of three equally likely") {
+  Random stream(4);
+  std::vector<double> seen(6, 0);
+  for (int i = 0; i < 6000; ++i) {
+    const auto y = random_permutation(3, stream.next()).to_vector<i64>();
+    CHECK(y[0] + y[1] + y[2] == 3);
+    CHECK(y[0] * y[1] + y[1] * y[2] + y[2] * y[0] == 2);
+    seen[static_cast<std::size_t>(2 * y[0] + (y[1] > y[2]))] += 1;
+  }
+  for (const double n : seen) CHECK(std::abs(n - 1000) < 4 * 29);  // 4 standard deviations, sqrt(6000 / 6 * 5 / 6)
+  CHECK(random_permutation(0, stream.next()).shape() == Shape{0});
+  CHECK(random_permutation(1, stream.next()).to_vector<i64>() == std::vector<i64>{0});
+  auto many = random_permutation(100000, stream.next()).to_vector<i64>();
+  std::sort(many.begin(), many.end());
+  for (i64 i = 0; i < 100000; ++i) REQUIRE(many[static_cast<std::size_t>(i)] == i);
+  CHECK_THROWS_WITH_AS(random_permutation(-1, stream.next()), "random_permutation: n must be >= 0; got -1", ShapeError);
 }

@@ -137,3 +137,46 @@ TEST_CASE("slice, select, flip: size 0; flip names itself") {
   check_op({.name = "flip", .op = [](Args x) { return flip(x[0], 1); }, .inputs = {{4, 0}}});
   CHECK_THROWS_WITH_AS(flip(zeros({2, 3}), 2), "flip: axis must be in [-2, 2); got 2 for x [2, 3]", ShapeError);
 }
+
+TEST_CASE("op: segment and flip of several axes: values, gradients, error texts") {
+  for (i64 begin : {1, -2})
+    check_op({.name = "segment",
+              .op = [=](Args a) { return segment(a[0], 1, begin, 2); },
+              .reference =
+                  [](Args a) {
+                    Tensor y = empty({2, 2, 2}, DType::f64);
+                    for_each_index(y.shape(), [&](const std::vector<i64>& at) {
+                      set_value(y, at, value_at(a[0], {at[0], at[1] + 1, at[2]}));
+                    });
+                    return y;
+                  },
+              .inputs = {{2, 3, 2}}});
+  check_op({.name = "segment", .op = [](Args a) { return segment(a[0], 0, 3, 0); }, .inputs = {{3, 2}}});
+  check_op({.name = "flip",
+            .op =
+                [](Args a) {
+                  return flip(a[0], {-1, 0});
+                },
+            .reference =
+                [](Args a) {
+                  Tensor y = empty({2, 3, 4}, DType::f64);
+                  for_each_index(y.shape(), [&](const std::vector<i64>& at) {
+                    set_value(y, at, value_at(a[0], {1 - at[0], at[1], 3 - at[2]}));
+                  });
+                  return y;
+                },
+            .inputs = {{2, 3, 4}}});
+  check_op({.name = "flip", .op = [](Args a) { return flip(a[0], {0, 1}); }, .inputs = {{0, 2}}});
+  const Tensor x = zeros({2, 3});
+  CHECK_THROWS_WITH_AS(segment(x, 1, 2, 2),
+                       "segment: positions must be in [0, 3); got 2 from 2 on for axis 1 of x [2, 3]", IndexError);
+  CHECK_THROWS_WITH_AS(segment(x, 1, -4, 1),
+                       "segment: positions must be in [0, 3); got 1 from -4 on for axis 1 of x [2, 3]", IndexError);
+  CHECK_THROWS_WITH_AS(segment(x, 1, 1, std::numeric_limits<i64>::max()),
+                       "segment: positions must be in [0, 3); got 9223372036854775807 from 1 on for axis 1 of x [2, 3]",
+                       IndexError);
+  CHECK_THROWS_WITH_AS(segment(x, 1, 0, -1), "segment: count must be >= 0; got -1 for x [2, 3]", ShapeError);
+  CHECK_THROWS_WITH_AS(segment(x, 2, 0, 1), "segment: axis must be in [-2, 2); got 2 for x [2, 3]", ShapeError);
+  CHECK_THROWS_WITH_AS(flip(x, {1, -1}), "flip: an axis must be named once; got [1, -1] for x [2, 3]", ShapeError);
+  CHECK_THROWS_WITH_AS(flip(x, 2), "flip: axis must be in [-2, 2); got 2 for x [2, 3]", ShapeError);
+}

@@ -92,7 +92,7 @@ TEST_CASE("sort and top_k: every dtype with ties, every axis, layouts, sizes 0 a
           CHECK(s.values.dtype() == t);
           CHECK(difference(s.values, naive_values(x, axis, s.indices)) == 0);
           check_same(argsort(x, axis, descending), s.indices);
-          for (i64 k = 1; k <= n; k += n > 10 ? 7 : 1) {
+          for (i64 k = 0; k <= n; k += n > 10 ? 7 : 1) {
             const auto [values, indices] = top_k(x, k, axis, descending);
             check_same(indices, naive_indices(x, axis, k, descending));
             CHECK(difference(values, naive_values(x, axis, indices)) == 0);
@@ -228,9 +228,9 @@ TEST_CASE("sort and top_k: large rows and many rows, the same for one, two and t
 
 TEST_CASE("sort, top_k, argmax: error texts") {
   const Tensor x = zeros({32, 8});
-  CHECK_THROWS_WITH_AS(top_k(x, 9, 1), "top_k: k must be in [1, 8]; got k = 9 for x [32, 8] along axis 1", ShapeError);
-  CHECK_THROWS_WITH_AS(top_k(x, 0), "top_k: k must be in [1, 8]; got k = 0 for x [32, 8] along axis -1", ShapeError);
-  CHECK_THROWS_WITH_AS(top_k(zeros({2, 0}), 1), "top_k: k must be in [1, 0]; got k = 1 for x [2, 0] along axis -1",
+  CHECK_THROWS_WITH_AS(top_k(x, 9, 1), "top_k: k must be in [0, 8]; got k = 9 for x [32, 8] along axis 1", ShapeError);
+  CHECK_THROWS_WITH_AS(top_k(x, -1), "top_k: k must be in [0, 8]; got k = -1 for x [32, 8] along axis -1", ShapeError);
+  CHECK_THROWS_WITH_AS(top_k(zeros({2, 0}), 1), "top_k: k must be in [0, 0]; got k = 1 for x [2, 0] along axis -1",
                        ShapeError);
   CHECK_THROWS_WITH_AS(top_k(x, 1, 2), "top_k: axis must be in [-2, 2); got 2 for x [32, 8]", ShapeError);
   CHECK_THROWS_WITH_AS(sort(x, 2), "sort: axis must be in [-2, 2); got 2 for x [32, 8]", ShapeError);
@@ -239,6 +239,36 @@ TEST_CASE("sort, top_k, argmax: error texts") {
   CHECK_THROWS_WITH_AS(argmin(zeros({2, 0}), 1), "argmin: there must be elements to compare; got axis 1 of x [2, 0]",
                        ShapeError);
   CHECK_THROWS_WITH_AS(argmax(zeros({0})), "argmax: there must be elements to compare; got x [0]", ShapeError);
+  CHECK_THROWS_WITH_AS(max_along(x, 2), "max_along: axis must be in [-2, 2); got 2 for x [32, 8]", ShapeError);
+  CHECK_THROWS_WITH_AS(min_along(zeros({2, 0}), 1),
+                       "min_along: there must be elements to compare; got axis 1 of x [2, 0]", ShapeError);
+}
+
+TEST_CASE("op: max_along and min_along: one element and its index; of equal ones the first, and it gets all of dy") {
+  for (const bool largest : {true, false})
+    for (const auto& [shape, axis] :
+         {std::pair<Shape, int>{{4, 5}, 1}, {{4, 5}, 0}, {{2, 3, 4}, -2}, {{3}, 0}, {{2, 1}, 1}, {{0, 3}, 1}}) {
+      const auto find = largest ? max_along : min_along;
+      check_op({.name = largest ? "max_along" : "min_along",
+                .op = [&](Args x) { return find(x[0], axis, true).values; },
+                .reference = [&](Args x) { return naive_values(x[0], axis, naive_indices(x[0], axis, 1, largest)); },
+                .inputs = {shape}});
+      for (DType t : kDtypes) {
+        const Tensor x = with_ties(shape, t, 2);
+        const Ordered found = find(x, axis, true);
+        check_same(found.indices, naive_indices(x, axis, 1, largest));
+        CHECK(found.values.dtype() == t);
+        CHECK(difference(found.values, naive_values(x, axis, found.indices)) == 0);
+        CHECK(find(x, axis, false).values.rank() == shape.rank() - 1);
+      }
+    }
+  const Tensor x = tensor({{1, 5, 5}, {7, 0, 0}}, DType::f64).requires_grad_();
+  const Tensor dy = tensor({10, 20}, DType::f64);
+  CHECK(grad(max_along(x, 1).values, {x}, dy)[0].to_vector<double>() == std::vector<double>{0, 10, 0, 20, 0, 0});
+  CHECK(grad(min_along(x, 1).values, {x}, dy)[0].to_vector<double>() == std::vector<double>{10, 0, 0, 0, 20, 0});
+  CHECK(std::isnan(max_along(tensor({1, std::nan(""), 2}), 0).values.item()));
+  CHECK(min_along(tensor({1, std::nan(""), 2}), 0).values.item() == 1);
+  check_op({.name = "top_k", .op = [](Args a) { return top_k(a[0], 0, 1).values; }, .inputs = {{2, 3}}});
 }
 
 TEST_CASE("sort, top_k, argsort, argmax, argmin: strided, integers, no rows") {

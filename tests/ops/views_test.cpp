@@ -159,3 +159,36 @@ TEST_CASE("views: gradients and size 0 of each") {
     check_op({.name = "expand", .op = [&](Args x) { return expand(x[0], {5, 2, n}); }, .inputs = {Shape{2, n}}});
   }
 }
+
+TEST_CASE("op: move_axis: one axis, several, gradients, error texts") {
+  struct Case {
+    Axes from, to, expected;  // of permute
+  };
+  for (const Case& c : {Case{{0}, {-1}, {1, 2, 3, 0}}, Case{{3}, {1}, {0, 3, 1, 2}}, Case{{0, 1}, {3, 0}, {1, 2, 3, 0}},
+                        Case{{-1, 0}, {0, 1}, {3, 0, 1, 2}}, Case{{}, {}, {0, 1, 2, 3}}})
+    check_op({.name = "move_axis",
+              .op = [=](Args a) { return move_axis(a[0], c.from, c.to); },
+              .reference = [=](Args a) { return permute(a[0], c.expected); },
+              .inputs = {{2, 3, 4, 5}}});
+  CHECK(move_axis(zeros({2, 3, 0}), 2, 0).shape() == Shape{0, 2, 3});
+  check_op({.name = "move_axis", .op = [](Args a) { return move_axis(a[0], 0, 1); }, .inputs = {{2, 0}}});
+  const Tensor x = zeros({2, 3});
+  CHECK_THROWS_WITH_AS(move_axis(x, {0, 1}, {0}),
+                       "move_axis: from and to must be as many; got [0, 1] and [0] for x [2, 3]", ShapeError);
+  CHECK_THROWS_WITH_AS(move_axis(x, {0, 0}, {0, 1}), "move_axis: an axis must be named once; got [0, 0] for x [2, 3]",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(move_axis(x, 0, 2), "move_axis: axis must be in [-2, 2); got 2 for x [2, 3]", ShapeError);
+}
+
+TEST_CASE("op: expand with -1 keeps a size; squeeze without an axis drops every 1") {
+  check_op({.name = "expand", .op = [](Args a) { return expand(a[0], {2, -1, 4, -1}); }, .inputs = {{3, 1, 2}}});
+  CHECK(expand(zeros({2, 1, 3}), {-1, 4, -1}).shape() == Shape{2, 4, 3});
+  CHECK(expand(zeros({0, 1}), {-1, 2}).shape() == Shape{0, 2});
+  CHECK_THROWS_WITH_AS(expand(zeros({3}), {-1, 3}), "expand: sizes must not be negative; got shape [-1, 3]",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(expand(zeros({1}), {-2}), "expand: sizes must not be negative; got shape [-2]", ShapeError);
+  check_op({.name = "squeeze", .op = [](Args a) { return squeeze(a[0]); }, .inputs = {{1, 2, 1, 3, 1}}});
+  check_op({.name = "squeeze", .op = [](Args a) { return squeeze(a[0], 1); }, .inputs = {{2, 1, 0}}});
+  CHECK(squeeze(zeros({1, 2, 1})).shape() == Shape{2});
+  CHECK(squeeze(zeros({1, 1})).shape() == Shape{});
+}
