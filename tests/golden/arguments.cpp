@@ -51,6 +51,12 @@ int axis_of(const std::string& key, i64 value) {
 
 }  // namespace
 
+bool Arguments::has(const std::string& key) {
+  if (!values_.contains(key)) return false;
+  if (values_.at(key).is_null()) read_.insert(key);
+  return !values_.at(key).is_null();
+}
+
 const Json& Arguments::at(const std::string& key) {
   if (!values_.is_object()) throw CaseError(fmt::format("the arguments must be an object; got {}", values_.dump()));
   if (!values_.contains(key)) throw CaseError(fmt::format("the argument '{}' is missing", key));

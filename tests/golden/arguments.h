@@ -17,7 +17,8 @@ class Arguments {
   /// `dtype` is what "finfo.max" and its like refer to.
   Arguments(Json values, DType dtype) : values_(std::move(values)), dtype_(dtype) {}
 
-  bool has(const std::string& key) const { return values_.contains(key) && !values_.at(key).is_null(); }
+  /// Is it given, and not null? A null that was asked for counts as read.
+  bool has(const std::string& key);
   /// A number, or one of the words inf, nan, finfo.max, finfo.min, finfo.eps, finfo.tiny with or without a sign.
   double number(const std::string& key);
   double number(const std::string& key, double otherwise);

@@ -5,6 +5,7 @@
 #include "ops/moments.h"
 #include "ops/nonzero.h"
 #include "ops/scan.h"
+#include "ops/views.h"
 #include "tests/golden/adapters.h"
 
 namespace moegrad::golden {
@@ -24,8 +25,9 @@ VarOptions var_options(Arguments& a) {
 
 Op over_axis(Tensor (*op)(const Tensor&, int, bool), Tensor (*of_all)(const Tensor&)) {
   return [op, of_all](Inputs& x, Arguments& a) {
-    if (!a.has("dim")) return a.axes(), of_all(x[0]);
-    return op(x[0], a.axis(), a.flag("keepdim", false));
+    const bool keep = a.flag("keepdim", false);
+    if (a.has("dim")) return op(x[0], a.axis(), keep);
+    return keep ? reshape(of_all(x[0]), Shape(x[0].rank(), 1)) : of_all(x[0]);
   };
 }
 
