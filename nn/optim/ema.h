@@ -8,13 +8,15 @@ namespace moegrad {
 ///   ParameterAverage average(model, 0.999);
 ///   optimizer.step();  average.update();
 ///   average.swap();  evaluate(model);  average.swap();
+/// Averages of bf16 parameters are f32: a step of bf16 is too coarse for a decay near 1.
 ///   Source  Polyak, Juditsky: Acceleration of stochastic approximation by averaging (1992), with a fixed decay
 class ParameterAverage {
  public:
   /// Throws Error: decay outside [0, 1].
   ParameterAverage(Module& model, double decay);
+  /// Throws Error: the averages are in the model.
   void update();
-  /// Exchanges the values of the parameters and of their averages.
+  /// Puts the averages into the model; when they are there, puts back the values from before, bit for bit.
   void swap();
   /// Views of the averages under the parameters' names.
   StateDict state_dict() const { return averages_; }
@@ -23,6 +25,7 @@ class ParameterAverage {
 
  private:
   StateDict parameters_, averages_;
+  std::vector<Tensor> before_;  // values of the parameters while the averages are in the model
   double decay_;
 };
 
