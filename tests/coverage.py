@@ -68,6 +68,7 @@ BLANKS = {
     **{f"{rule}_update": {"order": "in place"} for rule in ("adagrad", "adam", "average", "lion", "rmsprop", "sgd")},
     "cast": {"error text": "never throws"},
     "contiguous": {"error text": "never throws"},
+    "nonzero": {"error text": "never throws"},
     "update_statistics": {"empty": "needs elements"},
     "count_up": {"order": "in place", "strided": "one number", "empty": "one number"},
 }

@@ -167,9 +167,19 @@ std::vector<Row> layers() {
               [=](Args x) { return einsum("tke->e", {unsqueeze(x[0], -1) * one_hot(expert, 6)}); }),
           row("layer_norm", {{3000, 64}, {64}, {64}}, [](Args x) { return layer_norm(x[0], x[1], x[2]); }),
           row("rms_norm", {{3000, 64}, {64}}, [](Args x) { return rms_norm(x[0], x[1]); }),
+          row("group_norm", {{64, 32, 50}, {32}, {32}}, [](Args x) { return group_norm(x[0], 4, x[1], x[2]); }),
+          row("batch_norm", {{64, 32, 50}, {32}, {32}}, [](Args x) { return batch_norm(x[0], x[1], x[2]); }),
+          row("unfold", {{8, 3, 64, 64}}, [](Args x) { return unfold(x[0], 3, {.padding = 1}); }),
+          row("max_pool2d", {{8, 3, 64, 64}}, [](Args x) { return max_pool2d(round(x[0] * 3.0), 3, {.stride = 2}); }),
+          row("avg_pool2d", {{8, 3, 64, 64}}, [](Args x) { return avg_pool2d(x[0], 3, {.stride = 2}); }),
           row("normalize", {{3000, 64}}, [](Args x) { return normalize(x[0]); }),
           row("cross_entropy", {{3000, 60}}, [=](Args x) { return cross_entropy(x[0], abs(target)); }),
           row("mse_loss", {{300, 700}, {300, 700}}, [](Args x) { return mse_loss(x[0], x[1]); }),
+          row("kl_div_loss", {{300, 700}, {300, 700}},
+              [](Args x) { return kl_div_loss(log_softmax(x[0], 1), softmax(x[1], 1)); }),
+          row("bce_with_logits_loss", {{300, 700}, {300, 700}},
+              [](Args x) { return bce_with_logits_loss(x[0], sigmoid(x[1])); }),
+          row("entropy", {{300, 700}}, [](Args x) { return entropy(softmax(x[0], 1)); }),
           row("huber_loss", {{300, 700}, {300, 700}}, [](Args x) { return huber_loss(x[0], x[1], 0.3); }),
           row("cosine_similarity", {{3000, 64}, {3000, 64}}, [](Args x) { return cosine_similarity(x[0], x[1]); })};
 }
@@ -179,7 +189,7 @@ std::vector<Row> layers() {
 TEST_CASE("op: the same bits for one, two and three threads, forward and backward") {
   for (const auto& table : {reductions(), scans(), orders(), index_ops(), layers()})
     for (const Row& r : table)
-      for (DType t : {DType::f32, DType::f64}) {
+      for (DType t : {DType::f32, DType::f64, DType::bf16}) {
         CAPTURE(r.name);
         CAPTURE(name(t));
         CHECK(differs_with(r, t) == 0);

@@ -88,6 +88,13 @@ TEST_CASE("dtypes: reductions, running sums, order") {
       {"top_k", everything, i64s, [](DType d) { return top_k(x23(d), 2).indices; }},
       {"argmax", everything, i64s, [](DType d) { return argmax(x23(d), 1); }},
       {"argmin", everything, i64s, [](DType d) { return argmin(x23(d), 1); }},
+      {"max_along", everything, same, [](DType d) { return max_along(x23(d), 1).values; }},
+      {"min_along", everything, i64s, [](DType d) { return min_along(x23(d), 1).indices; }},
+      {"nonzero", everything, i64s, [](DType d) { return nonzero(x23(d)); }},
+      {"cumprod", everything, counted, [](DType d) { return cumprod(x23(d), 1); }},
+      {"logcumsumexp", floats, same, [](DType d) { return logcumsumexp(x23(d), 1); }},
+      {"linear_scan", numbers, same, [](DType d) { return linear_scan(x23(d), x23(d), 1); }},
+      {"var_mean", floats, same, [](DType d) { return var_mean(x23(d), 1).mean; }},
       {"normalize", floats, same, [](DType d) { return normalize(x23(d)); }},
       {"reduce", everything, counted, [](DType d) { return reduce(x23(d), "a b -> a", "sum"); }},
   };
@@ -141,6 +148,21 @@ TEST_CASE("dtypes: ops that only move values take every one") {
          return split(x23(d), {1, 2}, 1)[1];
        }},
       {"chunk", everything, same, [](DType d) { return chunk(x23(d), 2, 1)[0]; }},
+      {"split_every", everything, same, [](DType d) { return split_every(x23(d), 2, 1)[0]; }},
+      {"unbind", everything, same, [](DType d) { return unbind(x23(d))[1]; }},
+      {"segment", everything, same, [](DType d) { return segment(x23(d), 1, -2, 2); }},
+      {"move_axis", everything, same, [](DType d) { return contiguous(move_axis(x23(d), 0, 1)); }},
+      {"tile", everything, same,
+       [](DType d) {
+         return tile(x23(d), {2, 1});
+       }},
+      {"repeat_interleave", everything, same, [](DType d) { return repeat_interleave(x23(d), index23()[0], 1); }},
+      {"meshgrid", everything, same,
+       [](DType d) {
+         return meshgrid({x23(d)[0], x23(d)[1]})[0];
+       }},
+      {"diag_embed", everything, same, [](DType d) { return diag_embed(x23(d), 1); }},
+      {"masked_select", everything, same, [](DType d) { return masked_select(x23(d), mask23()); }},
       {"roll", everything, same, [](DType d) { return roll(x23(d), 1, 1); }},
       {"pad", everything, same,
        [](DType d) {

@@ -125,6 +125,12 @@ TEST_CASE("op: bincount: counts and weights, order 2; -1 is counted nowhere") {
                   return y;
                 },
             .inputs = {{2, 3}}});
+  check_op({.name = "bincount",
+            .op =
+                [](Args x) {
+                  return bincount(zeros({2, 0}, DType::i64), x[0], 2);
+                },
+            .inputs = {{2, 0}}});
 }
 
 TEST_CASE("op: nonzero family: error texts") {

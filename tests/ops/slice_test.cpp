@@ -152,6 +152,7 @@ TEST_CASE("op: segment and flip of several axes: values, gradients, error texts"
                   },
               .inputs = {{2, 3, 2}}});
   check_op({.name = "segment", .op = [](Args a) { return segment(a[0], 0, 3, 0); }, .inputs = {{3, 2}}});
+  check_op({.name = "segment", .op = [](Args a) { return segment(a[0], 1, 0, 0); }, .inputs = {{2, 0}}});
   check_op({.name = "flip",
             .op =
                 [](Args a) {

@@ -104,6 +104,7 @@ TEST_CASE("op: meshgrid: values, swapped, scalars, gradients") {
                       return y;
                     },
                 .inputs = {{2}, {3}, {4}}});
+  check_op({.name = "meshgrid", .op = [](Args x) { return meshgrid(x)[1]; }, .inputs = {{0}, {3}}});
   CHECK(meshgrid({arange(0, 2), scalar(7)})[1].shape() == Shape{2, 1});
   CHECK(meshgrid({}).empty());
   CHECK(meshgrid({zeros({0}), zeros({2})})[0].shape() == Shape{0, 2});
