@@ -191,7 +191,7 @@ TEST_CASE("op: the same bits for one, two and three threads, forward and backwar
     for (const Row& r : table)
       for (DType t : {DType::f32, DType::f64, DType::bf16}) {
         CAPTURE(r.name);
-        CAPTURE(name(t));
+        CAPTURE(std::string(name(t)));
         CHECK(differs_with(r, t) == 0);
       }
 }
