@@ -60,6 +60,8 @@ TEST_CASE("golden adapters: axes as a number, a list, null or left out") {
 TEST_CASE("golden adapters: defaults of arithmetic, choices, indexing") {
   CHECK(show("add", R"({"alpha": 2})", {kX, kX}) == "[2, 3] 3 15 6 12 9 27");
   CHECK(show("sub", "{}", {kX, kX}) == "[2, 3] 0 0 0 0 0 0");
+  CHECK(show("div", R"({"rounding_mode": null})", {kX, kX}) == "[2, 3] 1 1 1 1 1 1");
+  CHECK(show("div", R"({"rounding_mode": "floor"})", {kX, kX * 0.0 - 2.0}) == "[2, 3] -1 -3 -1 -2 -2 -5");
   CHECK(show("clamp", R"({"min": null, "max": 3})", {kX}) == "[2, 3] 1 3 2 3 3 3");
   const Tensor mask = tensor({{1, 0, 0}, {0, 0, 1}}, DType::boolean);
   CHECK(show("masked_fill", R"({"value": "-inf"})", {kX, mask}) == "[2, 3] -inf 5 2 4 3 -inf");

@@ -54,12 +54,18 @@ Op with_alpha(Tensor (*op)(const Tensor&, const Tensor&)) {
   };
 }
 
+Outputs divide(Inputs& x, Arguments& a) {
+  if (!a.has("rounding_mode")) return div(x[0], x[1]);
+  if (a.text("rounding_mode") != "floor") throw CaseError("div: rounding_mode must be floor or null");
+  return floor_divide(x[0], x[1]);
+}
+
 Ops arithmetic() {
   return {{"add", with_alpha(add)},
           {"add_scalar", [](Inputs& x, Arguments& a) { return x[0] + a.number("value"); }},
           {"addcmul", [](Inputs& x, Arguments& a) { return addcmul(x[0], x[1], x[2], a.number("value", 1)); }},
           {"atan2", of_two(atan2)},
-          {"div", of_two(div)},
+          {"div", divide},
           {"div_scalar", [](Inputs& x, Arguments& a) { return x[0] / a.number("value"); }},
           {"lerp",
            [](Inputs& x, Arguments& a) {
