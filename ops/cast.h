@@ -4,8 +4,9 @@
 
 namespace moegrad {
 
-/// y = x as `dtype`. Float to integer cuts towards zero, gives the nearest integer that there is for a value out of
-/// range, and 0 for NaN; i64 to i32 wraps around; anything to bool asks whether it is not 0.
+/// y = x as `dtype`. To bf16 the nearest, of two equally near ones the even one. Float to integer cuts towards zero,
+/// gives the nearest integer that there is for a value out of range, and 0 for NaN; i64 to i32 wraps around; anything
+/// to bool asks whether it is not 0.
 ///   Shapes    x [..] -> y, same shape; x itself where it has the dtype already
 ///   Dtypes    every dtype to every dtype
 ///   Gradient  dx = cast(dy) between floating dtypes; none otherwise

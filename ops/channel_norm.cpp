@@ -4,6 +4,7 @@
 
 #include "core/autograd.h"
 #include "ops/arithmetic.h"
+#include "ops/cast.h"
 #include "ops/moments.h"
 #include "ops/norm.h"
 #include "ops/reduce.h"
@@ -63,6 +64,7 @@ Tensor scale_and_shift(const Tensor& x, const Tensor& w, const Tensor& b) {
 
 Tensor group_norm(const Tensor& x, i64 groups, const Tensor& w, const Tensor& b, double eps) {
   check("group_norm", x, w, b, eps);
+  if (x.dtype() == DType::bf16) return narrow(group_norm(widen(x), groups, widen(w), widen(b), eps));
   const i64 channels = x.dim(1);
   if (groups < 1 || channels % groups != 0 || channels == 0)
     throw ShapeError(fmt::format("group_norm: groups must divide the channels; got groups = {} for x {}", groups,
@@ -77,6 +79,7 @@ Tensor group_norm(const Tensor& x, i64 groups, const Tensor& w, const Tensor& b,
 Tensor batch_norm(const Tensor& x, const Tensor& w, const Tensor& b, double eps) {
   check("batch_norm", x, w, b, eps);
   check_values("batch_norm", x);
+  if (x.dtype() == DType::bf16) return narrow(batch_norm(widen(x), widen(w), widen(b), eps));
   const Axes axes = all_but_channels(x);
   const Tensor centred = x - mean(x, axes, keep_dims);
   return scale_and_shift(centred * rsqrt(mean(square(centred), axes, keep_dims) + eps), w, b);
@@ -86,6 +89,8 @@ Tensor batch_norm(const Tensor& x, const ChannelStatistics& statistics, const Te
   check("batch_norm", x, w, b, eps);
   check_channels("batch_norm", "mean", x, statistics.mean);
   check_channels("batch_norm", "variance", x, statistics.variance);
+  if (x.dtype() == DType::bf16)
+    return narrow(batch_norm(widen(x), {widen(statistics.mean), widen(statistics.variance)}, widen(w), widen(b), eps));
   const Tensor scale = rsqrt(beside(x, statistics.variance) + eps);
   return scale_and_shift((x - beside(x, statistics.mean)) * scale, w, b);
 }
@@ -98,6 +103,10 @@ ChannelStatistics update_statistics(const ChannelStatistics& old, const Tensor& 
   if (!(momentum >= 0 && momentum <= 1))
     throw Error(fmt::format("update_statistics: momentum must be in [0, 1]; got {}", momentum));
   const no_grad guard;
+  if (x.dtype() == DType::bf16) {
+    const ChannelStatistics s = update_statistics({widen(old.mean), widen(old.variance)}, widen(x), momentum);
+    return {narrow(s.mean), narrow(s.variance)};
+  }
   const Axes axes = all_but_channels(x);
   return {old.mean * (1 - momentum) + mean(x, axes) * momentum,
           old.variance * (1 - momentum) + var(x, axes) * momentum};

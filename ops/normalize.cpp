@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "ops/arithmetic.h"
+#include "ops/cast.h"
 #include "ops/moments.h"
 #include "ops/reduce.h"
 #include "ops/unary.h"
@@ -29,6 +30,7 @@ Tensor normalize(const Tensor& x, double p, int axis_any, double eps) {
   const int axis = check_axis("normalize", x.shape(), axis_any);
   if (!is_float(x.dtype())) throw_dtype("normalize", kFloats, x.dtype());
   check_eps("normalize", eps);
+  if (x.dtype() == DType::bf16) return narrow(normalize(widen(x), p, axis, eps));
   return x / length(x, p, axis, eps);
 }
 
@@ -44,6 +46,7 @@ Tensor rms_norm_l2(const Tensor& x, const Tensor& w, double eps) {
       throw ShapeError(fmt::format("rms_norm_l2: w must have the size of the last axis of x; got w {} and x {}",
                                    to_string(w.shape()), to_string(x.shape())));
   }
+  if (x.dtype() == DType::bf16) return narrow(rms_norm_l2(widen(x), widen(w), eps));
   const Tensor y = x * (std::sqrt(static_cast<double>(x.dim(-1))) / length(x, 2, -1, eps));
   return w ? y * w : y;
 }
@@ -55,6 +58,7 @@ Tensor cosine_similarity(const Tensor& a, const Tensor& b, int axis_any, double 
   const Shape shape = broadcast("cosine_similarity", a.shape(), b.shape());
   const int axis = check_axis("cosine_similarity", shape, axis_any);
   check_eps("cosine_similarity", eps);
+  if (a.dtype() == DType::bf16) return narrow(cosine_similarity(widen(a), widen(b), axis, eps));
   const auto unit = [&](const Tensor& x) { return x / length(x, 2, axis, eps); };
   return sum(unit(expand(a, shape)) * unit(expand(b, shape)), axis);
 }

@@ -7,6 +7,7 @@
 #include "core/autograd.h"
 #include "ops/activation.h"
 #include "ops/arithmetic.h"
+#include "ops/cast.h"
 #include "ops/compare.h"
 #include "ops/loops.h"
 #include "ops/reduce.h"
@@ -81,6 +82,7 @@ Tensor entropy(const Tensor& x, int axis_any) {
   if (!is_float(x.dtype())) throw_dtype("entropy", kFloats, x.dtype());
   if (x.dim(axis) == 0)
     throw ShapeError(fmt::format("entropy: axis must not be empty; got axis {} of x {}", axis, to_string(x.shape())));
+  if (x.dtype() == DType::bf16) return narrow(entropy(widen(x), axis));
   const Tensor log_p = log_softmax(x, axis), p = exp(log_p);
   return neg(sum(p * masked_fill(log_p, eq(p, scalar_like(0, p)), 0), axis));  // p log p goes to 0
 }

@@ -97,5 +97,5 @@ TEST_CASE("print: long rows go on below, within 100 columns") {
 }
 
 TEST_CASE("print: bf16 as the other floats") {
-  CHECK(to_string(tensor({0.1, 1, -2.5}, DType::bf16)) == "[ 0.1001,  1.    , -2.5   ]  bf16 [3]");
+  CHECK(to_string(tensor({0.1, 1, -2.5}, DType::bf16)) == "[ 0.1001,  1.0000, -2.5000]  bf16 [3]");
 }

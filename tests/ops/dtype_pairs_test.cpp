@@ -114,6 +114,7 @@ TEST_CASE("dtypes: products, indexed sums, losses and layers of several operands
        [](DType a, DType b) {
          return integer_matmul(x23(a), bits({3, 2}, b));
        }},
+      {"linear_scan", numbers, same, [](DType a, DType b) { return linear_scan(x23(a), y23(b), 1); }},
       {"scatter_add", numbers, same, [](DType a, DType b) { return scatter_add(x23(a), 1, index23(), y23(b)); }},
       {"index_add", numbers, same,
        [](DType a, DType b) {

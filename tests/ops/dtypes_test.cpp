@@ -1,5 +1,8 @@
 // Every op of one tensor with every dtype, what must be an index, and what adopts the dtype beside it. Ops of two
 // tensors are in dtype_pairs_test.cpp.
+#include <cmath>
+
+#include "core/autograd.h"
 #include "tests/support/dtype_table.h"
 
 using namespace moegrad;
@@ -73,6 +76,12 @@ TEST_CASE("dtypes: reductions, running sums, order") {
       {"all", everything, truth, [](DType d) { return all(x23(d), 1); }},
       {"count_nonzero", everything, i64s, [](DType d) { return count_nonzero(x23(d), 1); }},
       {"sum_to", everything, counted, [](DType d) { return sum_to(x23(d), {3}); }},
+      {"cumprod", everything, counted, [](DType d) { return cumprod(x23(d), 1); }},
+      {"logcumsumexp", floats, same, [](DType d) { return logcumsumexp(x23(d), 1); }},
+      {"var_mean", floats, same, [](DType d) { return var_mean(x23(d), 1).mean; }},
+      {"max_along", everything, same, [](DType d) { return max_along(x23(d), 1).values; }},
+      {"min_along", everything, i64s, [](DType d) { return min_along(x23(d), 1).indices; }},
+      {"nonzero", everything, i64s, [](DType d) { return nonzero(x23(d)); }},
       {"cumsum", everything, counted, [](DType d) { return cumsum(x23(d), 1); }},
       {"var", floats, same, [](DType d) { return var(x23(d), 1); }},
       {"stddev", floats, same, [](DType d) { return stddev(x23(d), 1); }},
@@ -88,13 +97,6 @@ TEST_CASE("dtypes: reductions, running sums, order") {
       {"top_k", everything, i64s, [](DType d) { return top_k(x23(d), 2).indices; }},
       {"argmax", everything, i64s, [](DType d) { return argmax(x23(d), 1); }},
       {"argmin", everything, i64s, [](DType d) { return argmin(x23(d), 1); }},
-      {"max_along", everything, same, [](DType d) { return max_along(x23(d), 1).values; }},
-      {"min_along", everything, i64s, [](DType d) { return min_along(x23(d), 1).indices; }},
-      {"nonzero", everything, i64s, [](DType d) { return nonzero(x23(d)); }},
-      {"cumprod", everything, counted, [](DType d) { return cumprod(x23(d), 1); }},
-      {"logcumsumexp", floats, same, [](DType d) { return logcumsumexp(x23(d), 1); }},
-      {"linear_scan", numbers, same, [](DType d) { return linear_scan(x23(d), x23(d), 1); }},
-      {"var_mean", floats, same, [](DType d) { return var_mean(x23(d), 1).mean; }},
       {"normalize", floats, same, [](DType d) { return normalize(x23(d)); }},
       {"reduce", everything, counted, [](DType d) { return reduce(x23(d), "a b -> a", "sum"); }},
   };
@@ -274,6 +276,8 @@ TEST_CASE("dtypes: what is an index must be an integer") {
        }},
       {"index_add", [&](DType d) { return index_add(x, 0, bits({2}, d), x); }},
       {"index_put", [&](DType d) { return index_put(x, {bits({2}, d)}, x[0]); }},
+      {"bincount", [&](DType d) { return bincount(bits({2}, d)); }},
+      {"repeat_interleave", [&](DType d) { return repeat_interleave(x, bits({2}, d), 0); }},
       {"one_hot", [&](DType d) { return one_hot(bits({2}, d), 3); }},
       {"wrap_index", [&](DType d) { return wrap_index(bits({2}, d), 3); }},
   };
@@ -298,4 +302,21 @@ TEST_CASE("dtypes: numbers and bool tensors adopt the dtype beside them") {
     CHECK((x23(d) - 3.0).dtype() == d);
     CHECK((one_hot(index23(), 2) * unsqueeze(x23(d), -1)).dtype() == d);
   }
+}
+
+TEST_CASE("dtypes: sums of many bf16 numbers are added up in f32 or wider, and rounded once") {
+  // Added up in bf16, ones stop at 256.
+  const i64 n = 1000;
+  const Tensor ones_n = ones({n}, DType::bf16), zero = zeros({1}, DType::bf16), index = zeros({n}, DType::i64);
+  for (const Tensor& y : {sum(ones_n), sum_to(ones_n, {}), matmul(ones_n, ones_n), einsum("i,i->", {ones_n, ones_n}),
+                          cumsum(ones_n, 0)[-1], index_add(zero, 0, index, ones_n)[0], norm(ones_n, 1),
+                          square(norm(ones_n)), mean(ones_n) * 1000.0, bincount(index, ones_n)[0],
+                          linear_scan(ones_n, ones_n, 0)[-1], sum(expand(ones_n[0], {n}))}) {
+    CHECK(y.dtype() == DType::bf16);
+    CHECK(std::abs(y.item() - 1000) <= 8);  // 1000 is a bf16; sqrt(1000), squared, is not
+  }
+  const Tensor b = zeros({1}, DType::bf16).requires_grad_(), table = zeros({2, 1}, DType::bf16).requires_grad_();
+  CHECK(grad(sum(ones_n * b), {b})[0].item() == 1000);  // the engine sums a gradient back to a broadcast operand
+  CHECK(grad(sum(embedding(table, index)), {table})[0].to_vector<float>() == std::vector<float>{1000, 0});
+  CHECK(prod(full({n}, 1 + 0x1p-7, DType::bf16)).item() == doctest::Approx(std::pow(1 + 0x1p-7, 1000)).epsilon(0x1p-7));
 }
