@@ -25,6 +25,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import sites
@@ -232,20 +233,22 @@ class Tests:
             return "takes too long" + where
         return ("crash" if run.returncode < 0 or "fatal error" in output.lower() else "fails") + where
 
-    def without(self, files):
-        """Seconds of processor time that the tests take without a mutant; they must pass."""
-        if files not in self.seconds:
+    def own_of(self, file):
+        return self.own.get(re.sub(r"\.(cpp|h)$", "", file))
+
+    def time_without(self, files):
+        """Notes the seconds of processor time that the tests take without a mutant; they must pass."""
+        if files and files not in self.seconds:
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             if problem := self.run(0, files, 3000):
                 sys.exit(f"Without a mutant, {files} do not pass: {problem}")
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             self.seconds[files] = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-        return self.seconds[files]
 
-    def judge(self, number, file=None):
-        """Why the tests notice a mutant, or None: those of its file first, then all."""
-        for files in self.own.get(re.sub(r"\.(cpp|h)$", "", file or "")), self.ALL:
-            if files and (problem := self.run(number, files, int(10 * self.without(files)) + 10)):
+    def judge(self, number, own=None):
+        """Why the tests notice a mutant, or None: its own first, then all."""
+        for files in own, self.ALL:
+            if files and (problem := self.run(number, files, int(10 * self.seconds[files]) + 10)):
                 return problem
         return None
 
@@ -324,13 +327,18 @@ def main():
     subprocess.run(["nice", "cmake", "--build", build, "--target", "moegrad_tests", "-j", str(options.jobs)], check=True)
 
     tests = Tests(copy, build)
-    print(f"without a mutant the tests pass, in {tests.without(Tests.ALL):.0f} s of processor time", flush=True)
+    for files in [Tests.ALL, *sorted({tests.own_of(m.file) or "" for m in chosen})]:
+        tests.time_without(files)
+    print(f"without a mutant the tests pass, in {tests.seconds[Tests.ALL]:.0f} s of processor time", flush=True)
     if problem := tests.judge(planted):
         sys.exit(f"The planted mutant, which no test can see, was noticed: {problem}")
-    outcome = {}
-    for m in chosen:
-        outcome[m.id] = tests.judge(m.number, m.file)
-        print(f"{m.number:4} {m.id} {m.file}:{m.line} {m.kind}: {m.what[:90]}: {outcome[m.id] or 'SURVIVED'}", flush=True)
+
+    def judge(m):
+        outcome = tests.judge(m.number, tests.own_of(m.file))
+        print(f"{m.number:4} {m.id} {m.file}:{m.line} {m.kind}: {m.what[:90]}: {outcome or 'SURVIVED'}", flush=True)
+        return outcome
+    with ThreadPoolExecutor(options.jobs) as pool:
+        outcome = dict(zip((m.id for m in chosen), pool.map(judge, chosen)))
     report(options, mutants, chosen, rejected, outcome, time.time() - start)
 
 

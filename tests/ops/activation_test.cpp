@@ -8,6 +8,7 @@
 #include "core/autograd.h"
 #include "ops/slice.h"
 #include "ops/unary.h"
+#include "ops/views.h"
 #include "tests/support/check_op.h"
 
 using namespace moegrad;
@@ -66,6 +67,25 @@ TEST_CASE("activation: gated pairs, forward, gradient, second order") {
                 .op = [&](Args x) { return row.op(x[0], x[1]); },
                 .reference = naive_map([&](const std::vector<double>& v) { return row.naive(v[0]) * v[1]; }),
                 .inputs = {{shape, -4, 4}, shape}});
+  }
+}
+
+TEST_CASE("activation: gate and up in layouts of their own") {
+  for (const GatedRow& row : kGated) {
+    check_op({.name = row.name,
+              .op = [&](Args x) { return row.op(x[0], transpose(x[1])); },
+              .reference =
+                  [&](Args x) {
+                    return naive_map([&](const std::vector<double>& v) { return row.naive(v[0]) * v[1]; })(
+                        {x[0], transpose(x[1])});
+                  },
+              .inputs = {{40, 3}, {3, 40}}});
+    check_op({.name = row.name,
+              .op =
+                  [&](Args x) {
+                    return row.op(transpose(x[0]), expand(x[1], {40, 3}));
+                  },
+              .inputs = {{3, 40}, {3}}});
   }
 }
 

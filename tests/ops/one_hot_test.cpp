@@ -298,3 +298,20 @@ TEST_CASE("route_sum and route_dot: order 2, strided and empty operands, error t
   CHECK_THROWS_WITH_AS(route_dot(routes, zeros({2, 4}, DType::i64), {0, kFeature}, zeros({3, 4}), {~0, kFeature}),
                        "route_dot: operands must have one dtype; got i64 [2, 4] and f32 [3, 4]", DTypeError);
 }
+
+TEST_CASE("route_dot: as many row axes as a tensor can have, none of them in the operands") {
+  Shape shape;
+  for (int i = 0; i < kMaxRank; ++i) shape.push_back(i % 5 == 0 ? 2 : 1);
+  const Tensor index = random_index(shape, 4, 3);
+  const RoutesRef routes = one_hot_of(one_hot(reshape(index, {index.size()}), 4))->routes();
+  const RoutesRef wide = std::make_shared<Routes>(shape, std::vector<Tensor>{index}, Shape{4});
+  const Tensor x = random_tensor({3}, 1), z = random_tensor({4, 3}, 2);
+  const Tensor flat = route_dot(routes, x, {kFeature}, z, {~0, kFeature});
+  for (i64 r = 0; r < index.size(); ++r) {
+    double expected = 0;
+    const i64 c = index.data<i64>()[r];
+    for (i64 i = 0; c >= 0 && i < 3; ++i) expected += value_at(x, {i}) * value_at(z, {c, i});
+    CHECK(value_at(flat, {r}) == doctest::Approx(expected));
+  }
+  CHECK(route_dot(wide, x, {kFeature}, z, {~0, kFeature}).to_vector<double>() == flat.to_vector<double>());
+}
