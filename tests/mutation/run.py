@@ -149,7 +149,7 @@ def compile_errors(copy, commands, sources, name, mutants):
         write(copy, sources, unit, [m for m in mutants if m.file == unit] + mutants)
     command = commands[unit]
     words = re.sub(r"^.*?ccache\s+|\s-M(?:D|[TF] \S+)| -o \S+", " ", command["command"])
-    run = subprocess.run(f"nice {words} -w -fsyntax-only -fmax-errors=0", shell=True, cwd=command["directory"],
+    run = subprocess.run(f"nice -n 2 {words} -w -fsyntax-only -fmax-errors=0", shell=True, cwd=command["directory"],
                          capture_output=True, text=True)
     if run.returncode == 0:
         return set()
@@ -218,7 +218,7 @@ class Tests:
             resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        command = ["nice", str(self.program), "--abort-after=1", "--no-intro", "--no-colors", f"--source-file=*{files}"]
+        command = [str(self.program), "--abort-after=1", "--no-intro", "--no-colors", f"--source-file=*{files}"]
         try:
             run = subprocess.run(command, cwd=self.copy, capture_output=True, timeout=20 * seconds, preexec_fn=limits,
                                  env={**os.environ, "MOEGRAD_MUTANT": str(number), "OMP_WAIT_POLICY": "passive"})
@@ -324,7 +324,7 @@ def main():
             print(f"{m.number:4} {m.id} {m.file}:{m.line} {m.kind}: {m.what}")
         return
     configure(copy, units)
-    subprocess.run(["nice", "cmake", "--build", build, "--target", "moegrad_tests", "-j", str(options.jobs)], check=True)
+    subprocess.run(["nice", "-n", "2", "cmake", "--build", build, "--target", "moegrad_tests", "-j", str(options.jobs)], check=True)
 
     tests = Tests(copy, build)
     for files in [Tests.ALL, *sorted({tests.own_of(m.file) or "" for m in chosen})]:
