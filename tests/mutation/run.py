@@ -149,7 +149,7 @@ def compile_errors(copy, commands, sources, name, mutants):
         write(copy, sources, unit, [m for m in mutants if m.file == unit] + mutants)
     command = commands[unit]
     words = re.sub(r"^.*?ccache\s+|\s-M(?:D|[TF] \S+)| -o \S+", " ", command["command"])
-    run = subprocess.run(f"nice -n 2 {words} -w -fsyntax-only -fmax-errors=0", shell=True, cwd=command["directory"],
+    run = subprocess.run(f"{words} -w -fsyntax-only -fmax-errors=0", shell=True, cwd=command["directory"],
                          capture_output=True, text=True)
     if run.returncode == 0:
         return set()
@@ -184,15 +184,22 @@ def choose(copy, commands, sources, order, sample, memory):
         unclear = {m.file for m in chosen if m.id not in sources[m.file].verdict["good"]}
         if not unclear:
             return chosen, rejected
+        units = {}  # a header and its .cpp after one another, all else side by side
         for name in sorted(unclear):
-            some, verdict = [m for m in chosen if m.file == name], sources[name].verdict
-            bad = {by_number[n].id for n in compile_errors(copy, commands, sources, name, some)}
-            print(f"  {name}: {len(some)} mutants, {len(bad)} do not compile", flush=True)
-            rejected |= bad
-            verdict["bad"] += bad
-            if not bad:
-                verdict["good"] = [m.id for m in some]
-            memory.write_text(json.dumps(verdicts))
+            units.setdefault(re.sub(r"\.h$", ".cpp", name), []).append(name)
+
+        def check(names):
+            for name in names:
+                some, verdict = [m for m in chosen if m.file == name], sources[name].verdict
+                bad = {by_number[n].id for n in compile_errors(copy, commands, sources, name, some)}
+                print(f"  {name}: {len(some)} mutants, {len(bad)} do not compile", flush=True)
+                verdict["bad"] += bad
+                if not bad:
+                    verdict["good"] = [m.id for m in some]
+        with ThreadPoolExecutor(2 * os.cpu_count()) as pool:
+            list(pool.map(check, units.values()))
+        rejected |= {i for name in unclear for i in sources[name].verdict["bad"]}
+        memory.write_text(json.dumps(verdicts))
 
 
 # ---- the tests
@@ -324,7 +331,7 @@ def main():
             print(f"{m.number:4} {m.id} {m.file}:{m.line} {m.kind}: {m.what}")
         return
     configure(copy, units)
-    subprocess.run(["nice", "-n", "2", "cmake", "--build", build, "--target", "moegrad_tests", "-j", str(options.jobs)], check=True)
+    subprocess.run(["cmake", "--build", build, "--target", "moegrad_tests", "-j", str(options.jobs)], check=True)
 
     tests = Tests(copy, build)
     for files in [Tests.ALL, *sorted({tests.own_of(m.file) or "" for m in chosen})]:
