@@ -35,6 +35,12 @@ function(moegrad_flags target)
   endif()
   if(MOEGRAD_NATIVE)
     target_compile_options(${target} PRIVATE -march=native)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 12
+        AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+      # GCC 12 with AVX-512 stores constants such as {1, 1, 0, 0} as {1, 1, 1, 1} (tests/core/compiler_test.cpp), but
+      # not in pieces of 128 bits. This is about copies of constants only; loops use wide registers as before.
+      target_compile_options(${target} PRIVATE -mmove-max=128 -mstore-max=128)
+    endif()
   endif()
   if(MOEGRAD_SANITIZE)
     set(sanitize -fsanitize=${MOEGRAD_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
