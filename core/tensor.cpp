@@ -164,6 +164,7 @@ Tensor zeros(const Shape& shape, DType dtype, Device device) { return filled("ze
 Tensor ones(const Shape& shape, DType dtype, Device device) { return filled("ones", shape, 1, dtype, device); }
 Tensor zeros_like(const Tensor& x) { return zeros(x.shape(), x.dtype(), x.device()); }
 Tensor ones_like(const Tensor& x) { return ones(x.shape(), x.dtype(), x.device()); }
+Tensor full_like(const Tensor& x, double value) { return full(x.shape(), value, x.dtype(), x.device()); }
 Tensor scalar(double value, DType dtype, Device device) { return full({}, value, dtype, device); }
 
 namespace {

@@ -122,6 +122,7 @@ Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = Devic
 Tensor ones(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
 Tensor zeros_like(const Tensor& x);
 Tensor ones_like(const Tensor& x);
+Tensor full_like(const Tensor& x, double value);
 /// A scalar.
 Tensor scalar(double value, DType dtype = DType::f32, Device device = Device::cpu);
 /// tensor({{1, 2}, {3, 4}}). Throws ShapeError: rows of different lengths.

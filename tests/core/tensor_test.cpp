@@ -69,6 +69,7 @@ TEST_CASE("fills: zeros, ones, full, scalar, eye and their likes") {
   CHECK((like.shape() == Shape{3, 2} && like.dtype() == DType::i32 && like.is_contiguous()));
   CHECK(like.to_vector<i64>() == Ints(6, 1));
   CHECK(zeros_like(like).to_vector<i64>() == Ints(6, 0));
+  CHECK((full_like(like, 7).to_vector<i64>() == Ints(6, 7) && full_like(like, 7).dtype() == DType::i32));
 }
 
 TEST_CASE("fills: a bad shape names the function that was called") {
