@@ -51,7 +51,7 @@ REASONS = {
     "no floats": lambda op: not re.search(r"f32|float|[Dd]types:?\s+any", op.card),
     "no tensor": lambda op: op.tensors == 0,
     "one tensor": lambda op: op.tensors == 1,
-    "own shapes": lambda op: op.tensors > 1 and not re.search(r"[Bb]roadcast", op.card),
+    "own shapes": lambda op: op.tensors > 1 and not re.search(r"[Bb]roadcast", op.card + op.about),
     "never throws": None,  # takes every tensor
     "in place": None,  # writes to its arguments, and there is nothing to differentiate
     "one number": None,  # takes a tensor [] only
@@ -76,7 +76,7 @@ BLANKS = {
 class Op:
     def __init__(self, name, header):
         self.name, self.header = name, header
-        self.card = ""  # the comment above it
+        self.card, self.about = "", ""  # the comments above it and above its header
         self.tensors = 0  # arguments that are tensors, in its widest overload
         self.cells = {c: "" for c in DERIVED}
         self.dtypes = set()
@@ -124,7 +124,7 @@ def public_ops():
         text = path.read_text()
         # default arguments in braces are no bodies
         text = re.sub(r"=\s*\{[^{};]*\}", "", text)
-        card = ""
+        card, about = "", text.split("#pragma once")[0]
         for piece in re.split(r"((?:^[ \t]*///.*\n)+)", without_bodies(text), flags=re.M):
             if piece.lstrip().startswith("///"):
                 card = piece
@@ -141,7 +141,7 @@ def public_ops():
                     continue
                 op = ops.setdefault(name, Op(name, path.stem))
                 op.tensors = max(op.tensors, tensors)
-                op.card += card
+                op.card, op.about = op.card + card, op.about + about
     return ops
 
 
@@ -196,7 +196,8 @@ def table(ops):
         "Made by `tests/coverage.py build/cpu/moegrad_tests` from a run of the tests; do not edit. dtypes: of the inputs that",
         "the op was run on. order: of the highest gradient compared with central differences. strided, broadcast, empty: it",
         "was run on inputs with gaps, of different shapes, without elements. error text: the whole text of an error is",
-        "tested. *Words in italics* are why there is nothing to check.",
+        "tested. *Words in italics* are why there is nothing to check (*own shapes*: the card says which shapes the operands",
+        "have, and nothing broadcasts).",
         "",
         "| op | header | " + " | ".join(columns) + " |",
         "|---|---|" + "---|" * len(columns),
