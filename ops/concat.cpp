@@ -117,17 +117,17 @@ std::vector<Tensor> split(const Tensor& x, std::span<const i64> sizes, int axis_
   if (!fits || left != 0)
     throw ShapeError(fmt::format("split: sizes must add up to that of the axis; got {} for axis {} of x {}",
                                  fmt::format("[{}]", fmt::join(sizes, ", ")), axis_any, to_string(x.shape())));
+  const bool sliced = structure_of(x) || sizes.size() < 2;  // one part needs no node for several
   std::vector<Tensor> parts;
   i64 begin = 0;
   for (const i64 n : sizes) {
     Shape shape = x.shape();
     shape[axis] = n;
-    parts.push_back(structure_of(x)
-                        ? slice(x, axis, {begin, begin + n})
-                        : view_of(x, shape, x.strides(), x.body().offset + (n > 0 ? begin * x.strides()[axis] : 0)));
+    parts.push_back(sliced ? slice(x, axis, {begin, begin + n})
+                           : view_of(x, shape, x.strides(), x.body().offset + (n > 0 ? begin * x.strides()[axis] : 0)));
     begin += n;
   }
-  if (structure_of(x) || sizes.size() < 2) return parts;
+  if (sliced) return parts;
   return record(
       "split", parts, {&x, 1}, saves(kNone),
       [axis, sizes = std::vector<i64>(sizes.begin(), sizes.end())](const GradArgs& g) -> Grads {

@@ -174,6 +174,10 @@ TEST_CASE("split, chunk, stack, roll: values, gradients, size 0") {
   for (i64 n : {0, 3}) {
     const auto product = [](const std::vector<Tensor>& parts) { return parts[0] * parts[1]; };
     check_op({.name = "split", .op = [&](Args x) { return product(split(x[0], {2, 2}, 0)); }, .inputs = {Shape{4, n}}});
+    for (const i64 whole : {i64{4}, i64{9}})  // one part: all of x, in the graph as well
+      check_op({.name = "split_every",
+                .op = [&](Args x) { return split_every(x[0], whole, 0)[0]; },
+                .inputs = {Shape{4, n}}});
     check_op({.name = "chunk", .op = [&](Args x) { return product(chunk(x[0], 2, 0)); }, .inputs = {Shape{4, n}}});
     check_op({.name = "stack", .op = [](Args x) { return stack(x, 1); }, .inputs = {Shape{2, n}, Shape{2, n}}});
     check_op({.name = "roll", .op = [](Args x) { return roll(x[0], 1, 0); }, .inputs = {Shape{2, n}}});
