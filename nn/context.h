@@ -11,7 +11,8 @@ namespace moegrad {
 
 /// One forward pass. Layers add to it; the caller reads it afterwards:
 ///   Context context{.training = true, .random = &random};
-///   Tensor loss = cross_entropy(model.forward(tokens, context), targets) + 0.01 * context.losses.at("load_balancing");
+///   const Tensor logits = model.forward(tokens, context);  // by itself: C++ might read the losses first
+///   Tensor loss = cross_entropy(logits, targets) + 0.01 * context.losses.at("load_balancing");
 struct Context {
   bool training = false;                 ///< dropout and router noise are on
   Random* random = nullptr;              ///< where layers take their random draws from; needed in training

@@ -236,6 +236,18 @@ class Checker {
 
 std::string place(i64 element) { return element < 0 ? "a random direction" : fmt::format("element {}", element); }
 
+// "element 5 = [1, 2]"
+std::string place_in(const Shape& shape, i64 element) {
+  if (element < 0 || shape.rank() < 2) return place(element);
+  Shape index = shape;
+  i64 rest = element;
+  for (int a = shape.rank() - 1; a >= 0; --a) {
+    index[a] = rest % shape[a];
+    rest /= shape[a];
+  }
+  return fmt::format("{} = {}", place(element), to_string(index));
+}
+
 GradReport check_here(const Function& fn, const std::vector<Tensor>& xs, Checker& checker, int order) {
   Tensor weights;
   const Function loss = [&](const std::vector<Tensor>& in) {
@@ -274,7 +286,7 @@ double InputReport::relative() const {
 std::string InputReport::text() const {
   std::string y = fmt::format("{} {}: {}", name, to_string(shape), ok ? "ok" : "WRONG");
   if (order > 0)
-    y += fmt::format(", worst {}{}: numeric {:.6g}, analytic {:.6g}, relative error {:.2g}", place(element),
+    y += fmt::format(", worst {}{}: numeric {:.6g}, analytic {:.6g}, relative error {:.2g}", place_in(shape, element),
                      order > 1 ? " (order 2)" : "", numeric, analytic, relative());
   return note.empty() ? y : y + "; " + note;
 }

@@ -32,7 +32,8 @@ struct InputReport {
   std::string
       note;  ///< why a gradient of zeros is right ("no gradient for 3, which choice 0 (top_k) never takes"), or not
   double relative() const;
-  /// "w1 [4, 3, 2]: ok, worst element 5: numeric 1.25, analytic 1.25, relative error 1e-11; no gradient for 3, which
+  /// "w1 [4, 2]: ok, worst element 5 = [2, 1]: numeric 1.25, analytic 1.25, relative error 1e-11; no gradient for 3,
+  /// which
   /// .."
   std::string text() const;
 };

@@ -56,6 +56,8 @@ TEST_CASE("gradcheck: a planted wrong gradient is found and its worst element na
   CHECK(report.element == 4);
   CHECK(report.analytic == doctest::Approx(1.5 * report.numeric).epsilon(1e-6));
   CHECK(report.text().starts_with("gradient of order 1, input 0, element 4: numeric "));
+  CHECK(report.inputs[0].text().starts_with("input 0 [2, 3]: WRONG, worst element 4 = [1, 1]: numeric "));
+  CHECK(report.inputs[0].relative() == doctest::Approx(1.0 / 3).epsilon(1e-6));
   CHECK(gradcheck(square_with_factors(ones({2, 3}, DType::f64)), {x}).ok);
 }
 
