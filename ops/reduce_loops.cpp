@@ -69,13 +69,14 @@ Tensor detail::in_logical_order(const Tensor& y, const ReduceAxes& axes, const S
   for (int i = 1; i < axes.size(); ++i) ordered &= axes[i - 1].axis < axes[i].axis;
   Strides strides = row_major(shape);
   if (!ordered) {
-    // The axes longer than 1, in logical order on either side.
+    // The axes longer than 1, in logical order on either side; a stride of 0 stands for no axis (or no elements).
+    i64 stride_of[kMaxRank] = {};
+    for (const ReduceAxis& a : axes) stride_of[a.axis] = a.stride;
     int to = 0;
-    ReduceAxes by_axis = axes;
-    std::sort(by_axis.begin(), by_axis.end(), [](const ReduceAxis& a, const ReduceAxis& b) { return a.axis < b.axis; });
-    for (const ReduceAxis& a : by_axis) {
+    for (const i64 stride : stride_of) {
+      if (stride == 0) continue;
       while (shape[to] == 1) ++to;
-      strides[to++] = a.stride;
+      strides[to++] = stride;
     }
   }
   y.mutable_body().shape = shape;
