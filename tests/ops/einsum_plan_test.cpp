@@ -11,6 +11,7 @@
 #include "ops/einsum.h"
 #include "ops/matmul.h"
 #include "ops/one_hot.h"
+#include "ops/reduce.h"
 #include "ops/slice.h"
 #include "ops/views.h"
 #include "tests/support/check_op.h"
@@ -179,4 +180,30 @@ TEST_CASE("einsum: an axis of a one-hot that broadcasts") {
   const Tensor x = random_tensor({4, 3}, 1), z = random_tensor({3, 5}, 2);
   CHECK_LE(difference(einsum("grn,gr->gn", hot, x), einsum("grn,gr->gn", dense(cast(hot, DType::f64)), x)), 1e-14);
   CHECK_LE(difference(einsum("rn,rn->rn", one, z), einsum("rn,rn->rn", dense(cast(one, DType::f64)), z)), 1e-14);
+}
+
+TEST_CASE("einsum: a letter of one operand alone is summed before the product") {
+  const i64 n = 12;
+  const Tensor a = random_tensor({n, n}, 1), b = random_tensor({n, n}, 2);
+  memory::AllocationLog log;
+  const Tensor y = einsum("ab,cd->ac", a, b);
+  CHECK_EQ(log.count_at_least(n * n + 1), 0);
+  CHECK_LE(difference(y, unsqueeze(sum(a, 1), 1) * sum(b, 1)), 1e-14);
+}
+
+TEST_CASE("einsum: a repeated letter of sizes 0 and 1") {
+  CHECK_EQ(einsum("ii->i", zeros({0, 1})).shape(), Shape{0});
+  CHECK_EQ(einsum("ii->i", zeros({1, 0})).shape(), Shape{0});
+  CHECK_EQ(einsum("ii->", ones({1, 3})).item(), 3);
+}
+
+TEST_CASE("einsum: more one-hots over the same rows than a table can have class axes") {
+  std::vector<Tensor> hots;
+  std::vector<Tensor> plain;
+  for (i64 j = 0; j <= kMaxClassAxes; ++j) {
+    hots.push_back(one_hot(tensor({j % 2, 1, 0, (j + 1) % 2}, DType::i64), 2));
+    plain.push_back(dense(cast(hots.back(), DType::f64)));
+  }
+  const char* const equation = "ra,rb,rc,rd,re->abcde";
+  CHECK_EQ(difference(cast(dense(einsum(equation, hots)), DType::f64), einsum(equation, plain)), 0);
 }
