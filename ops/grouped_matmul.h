@@ -8,9 +8,9 @@ namespace moegrad {
 ///   Shapes    x [P, D], w [E, D, F], begin i64 [E + 1] ascending from 0 -> y [P, F]; empty groups are fine, and
 ///             rows from begin[E] on belong to none: their y is zeros
 ///   Dtypes    x, w f32, f64 or bf16, both alike
-///   Gradient  dx = grouped_matmul(dy, w^T), dw = grouped_outer(x, dy); any order; an empty group has a gradient of
-///   zeros Errors    ShapeError: sizes do not fit.  IndexError: begin does not ascend from 0 to at most P Source
-///   MegaBlocks (2022), arXiv:2211.15841: the block-diagonal product of section 3, without padding
+///   Gradient  dx = grouped_matmul(dy, w^T), dw = grouped_outer(x, dy); any order; an empty group gets zeros
+///   Errors    ShapeError: sizes do not fit.  IndexError: begin does not ascend from 0 to at most P
+///   Source    MegaBlocks (2022), arXiv:2211.15841: the block-diagonal product of section 3, without padding
 Tensor grouped_matmul(const Tensor& x, const Tensor& w, const Tensor& begin);
 
 /// y[e] = x^T z over the rows of group e.

@@ -24,14 +24,15 @@ Tensor repeat_interleave(const Tensor& x, i64 times);
 /// Position i as often as counts[i] says. Synchronises: the size of the result is read back.
 ///   Shapes    x [.., n, ..], counts [n] (or [], for all) -> y [.., sum of counts, ..]
 ///   Dtypes    x any; counts i64 or i32, >= 0.  Gradient: as above; none to counts
-///   Errors    ShapeError: counts have another shape, their sum is above 2^61.  IndexError: one is negative. DTypeError
+///   Errors    ShapeError: counts have another shape, their sum is above 2^61.  IndexError: one is negative.
+///             DTypeError
 Tensor repeat_interleave(const Tensor& x, const Tensor& counts, int axis);
 Tensor repeat_interleave(const Tensor& x, const Tensor& counts);
 
 /// Coordinates of a grid: y_i[.., j_i, ..] = x_i[j_i], expanded (no copies).
-///   Shapes    x_i [n_i] (or [], read as [1]) -> y_i [n_0, n_1, ..]; under swap_first_two [n_1, n_0, ..], as in
-///   pictures Gradient  dx_i = dy_i summed over the other axes; any order.  Dtypes: any Errors    ShapeError: an x has
-///   more than one axis
+///   Shapes    x_i [n_i] (or [], read as [1]) -> y_i [n_0, n_1, ..]; under swap_first_two [n_1, n_0, ..]
+///   Gradient  dx_i = dy_i summed over the other axes; any order.  Dtypes: any
+///   Errors    ShapeError: an x has more than one axis
 std::vector<Tensor> meshgrid(std::span<const Tensor> xs, bool swap_first_two = false);
 std::vector<Tensor> meshgrid(std::initializer_list<Tensor> xs, bool swap_first_two = false);
 

@@ -12,11 +12,11 @@ struct Experts : Module {
 };
 
 /// y = w2_e a(w1_e x), or w2_e (a(w1_e x) * w3_e x) with a gated activation, for the expert e of each slot.
-///   Shapes    w1, w3 [E, D, F], w2 [E, F, D], biases [E, F], [E, D]; shown in the state dictionary as experts of
-///   PyTorch's Linear layers,
-///             "0.w1.weight" [F, D] and so on
+///   Shapes    w1, w3 [E, D, F], w2 [E, F, D], biases [E, F], [E, D]; shown in the state dictionary as
+///             experts of PyTorch's Linear layers, "0.w1.weight" [F, D] and so on
 ///   Cost      one batched product per weight where every expert has C slots, one grouped product where they differ
-///   (dropless) Gradient  an expert without slots gets zeros
+///             (dropless)
+///   Gradient  an expert without slots gets zeros
 struct FeedForwardExperts : Experts {
   struct Options {
     i64 experts = 8;

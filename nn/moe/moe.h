@@ -9,9 +9,10 @@ namespace moegrad {
 /// Any router with any experts: every token is sent to slots, experts process their slots, and each token adds up what
 /// its slots gave.
 ///   slots_p = sum_n dispatch_pn x_n;   out_p = expert(slots_p);   y_n = sum_p combine_pn out_p
-///   Shapes   x [.., N, D] -> y, same shape; leading axes are routing groups, each with its own capacity (one_group:
-///   all tokens in one) Source   GShard (2020), arXiv:2006.16668, Algorithm 2, with slots in place of (expert,
-///   capacity) Errors   ShapeError: x has fewer than two axes
+///   Shapes   x [.., N, D] -> y, same shape; leading axes are routing groups, each with its own capacity
+///            (one_group: all tokens in one)
+///   Errors   ShapeError: x has fewer than two axes
+///   Source   GShard (2020), arXiv:2006.16668, Algorithm 2, with slots in place of (expert, capacity)
 struct MoE : Layer {
   MoE(std::unique_ptr<Router> router, std::unique_ptr<Experts> experts, double dropout = 0);
   Tensor forward(const Tensor& x, Context& context) const override;

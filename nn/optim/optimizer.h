@@ -36,7 +36,8 @@ class Optimizer {
   void set_lr(double lr);
   double lr() const { return lr_.item(); }
   /// For schedules that move the momentum against the learning rate (OneCycle): SGD's and RMSprop's momentum, Adam's
-  /// beta1.   Errors  Error: out of range, or the optimizer has none
+  /// beta1.
+  ///   Errors  Error: out of range, or the optimizer has none
   virtual void set_momentum(double momentum);
   /// Updates of the parameter that had most of them.
   i64 steps() const;

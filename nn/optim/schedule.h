@@ -33,7 +33,8 @@ struct CosineWave {
 };
 
 /// Half a cosine from peak to floor within cycles of first, first growth, first growth^2, .. steps, back to peak at the
-/// start of each (CosineAnnealingWarmRestarts).   Source  SGDR (2017), arXiv:1608.03983, equation 5
+/// start of each (CosineAnnealingWarmRestarts).
+///   Source  SGDR (2017), arXiv:1608.03983, equation 5
 struct CosineRestarts {
   double peak = 1e-3, floor = 0;
   i64 first = 100, growth = 1;

@@ -9,8 +9,8 @@ namespace moegrad {
 struct CausalityOptions {
   i64 most = 12;  ///< cuts between prefix and suffix: all, or this many spread evenly
   int draws = 3;  ///< other suffixes per cut, each ten times as large as the one before
-  double tolerance =
-      1e-9;  ///< of f64, relative to 1 + the largest value: sums over other rows may round in another order
+  /// Of f64, relative to 1 + the largest value: sums over other rows may round in another order.
+  double tolerance = 1e-9;
   double f32_tolerance = 1e-4;  ///< of f32; of bf16 a hundred times this
   u64 seed = 1;
 };
@@ -20,8 +20,8 @@ struct CausalityReport {
   bool ok = true;
   i64 cut = -1;           ///< y before this position sees x from it on
   bool jacobian = false;  ///< the values agree, but the gradient does not
-  i64 position =
-      -1;  ///< the first position of y whose value moved, or of x that the gradient should not reach or move at
+  /// The first position of y whose value moved, or of x that the gradient should not reach or move at.
+  i64 position = -1;
   double change = 0;  ///< by how much
   std::string op;     ///< the first op that leaks, with operands and attributes; empty if no op shows it
   std::string layer;  ///< that called it (nn/context.h)
@@ -35,11 +35,11 @@ struct CausalityReport {
 /// with it the gradient of y before the cut: none to x after it, and the same to x before it.
 ///   Shapes   y has the axis of x at the same place: x [B, S] or [B, S, D], y [B, S, ..], axis 1
 ///   Integers x i64 or i32 (tokens): replaced by other values that x holds, which must be two at least; no gradient
-///   then The op   that is named is the first, in the order of the run, whose output moves before the cut along all
-///   axes of
-///            the size of x's axis; or the one that summed the axis away before that; or a choice (top_k along the
-///            axis) that takes other positions before the cut. So make that size differ from all others (also from B
-///            times it: B = 1 is best). The verdict does not depend on this
+///            then
+///   Leak     the op that is named is the first, in the order of the run, whose output moves before the cut along all
+///            axes of the size of x's axis; or the one that summed the axis away before that; or a choice (top_k along
+///            the axis) that takes other positions before the cut. So make that size differ from all others (also from
+///            B times it: B = 1 is best). The verdict does not depend on this
 ///   fn       gives the same for the same x (no dropout); every op's output is kept while it runs
 ///   Errors   ShapeError: axis out of range; y has another size there.  DTypeError: x is bool.  Error: fn is not
 ///            reproducible; x is not finite, or holds one integer only
