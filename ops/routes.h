@@ -53,7 +53,7 @@ inline constexpr int kFeature = 1000;
 ///             sums wrap around, and bool where each row has a place of its own in y
 ///   Gradient  dx = route_sum(scale, dy: ly -> lx), dscale = route_dot(x, dy); any order
 ///   Cost      2 (routes x features) FLOPs; nothing of size rows x classes unless y has it; the same bits for any
-///   number of threads
+///             number of threads
 Tensor route_sum(const RoutesRef& routes, const Tensor& scale, const Tensor& x, const Labels& lx, const Labels& ly);
 
 /// d[rows..] = sum over features of x[lx] z[lz] along each route; 0 at empty rows.
