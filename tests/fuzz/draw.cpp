@@ -98,6 +98,16 @@ std::string side_of(Words axes, bool may_join_ellipsis, Dice& dice, std::vector<
   return joined(words, " ");
 }
 
+// The axes that a side has when all of it is taken apart, "()" counted as one. A tensor cannot have more than kMaxRank.
+i64 taken_apart(const std::vector<Words>& groups, i64 ellipsis_rank) {
+  i64 n = 0;
+  for (const Words& g : groups) {
+    n += g.empty();
+    for (const std::string& axis : g) n += axis == "..." ? ellipsis_rank : 1;
+  }
+  return n;
+}
+
 }  // namespace
 
 Call draw_pattern(Dice& dice) {
@@ -118,19 +128,22 @@ Call draw_pattern(Dice& dice) {
   if (dice.chance(20)) right.emplace_back("1");
   if (call.op == "reduce" && dice.chance(30)) left.emplace_back("2");
   if (call.op == "repeat" && dice.chance(30)) right.emplace_back("3");
-  std::vector<Words> groups, unused;
+  std::vector<Words> groups, result;
   call.text = side_of(left, false, dice, groups);
   call.text += dice.chance(50) ? " -> " : "->";
-  call.text += side_of(right, true, dice, unused);
+  call.text += side_of(right, true, dice, result);
+  i64 ellipsis_rank = 0;
   for (const Words& g : groups) {
     if (g == Words{"..."}) {
-      for (i64 n = dice.below(3); n > 0; --n) call.shapes[0].push_back(1 + dice.below(3));
+      ellipsis_rank = dice.below(3);
+      for (i64 n = ellipsis_rank; n > 0; --n) call.shapes[0].push_back(1 + dice.below(3));
       continue;
     }
     i64 size = 1;
     for (const std::string& a : g) size *= a == "1" || a == "2" ? a[0] - '0' : call.sizes[a];
     call.shapes[0].push_back(size);
   }
+  call.valid = taken_apart(groups, ellipsis_rank) <= kMaxRank && taken_apart(result, ellipsis_rank) <= kMaxRank;
   return call;
 }
 
