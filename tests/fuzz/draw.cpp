@@ -133,16 +133,19 @@ Call draw_pattern(Dice& dice) {
   call.text += dice.chance(50) ? " -> " : "->";
   call.text += side_of(right, true, dice, result);
   i64 ellipsis_rank = 0;
+  std::vector<i64> shape;
   for (const Words& g : groups) {
     if (g == Words{"..."}) {
       ellipsis_rank = dice.below(3);
-      for (i64 n = ellipsis_rank; n > 0; --n) call.shapes[0].push_back(1 + dice.below(3));
+      for (i64 n = ellipsis_rank; n > 0; --n) shape.push_back(1 + dice.below(3));
       continue;
     }
     i64 size = 1;
     for (const std::string& a : g) size *= a == "1" || a == "2" ? a[0] - '0' : call.sizes[a];
-    call.shapes[0].push_back(size);
+    shape.push_back(size);
   }
+  shape.resize(std::min(shape.size(), std::size_t{kMaxRank}));
+  call.shapes[0] = Shape(shape.begin(), shape.end());
   call.valid = taken_apart(groups, ellipsis_rank) <= kMaxRank && taken_apart(result, ellipsis_rank) <= kMaxRank;
   return call;
 }
