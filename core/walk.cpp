@@ -52,18 +52,18 @@ Walk::~Walk() {
 }
 
 void Walk::collect(u64 oldest) {
-  std::vector<Node*> todo;
+  std::vector<Node*> waiting;
   const auto meet = [&](Node* n) {
     if (n->walk == id_ || n->serial < oldest) return;
     if (n->walk != 0) before_.push_back({n, n->slot, n->walk, n->needs});
     visits_.push_back({.node = n});
     n->walk = id_;
-    todo.push_back(n);
+    waiting.push_back(n);
   };
   for (int i = 0; i < roots_.size(); ++i) meet(roots_[i].body().node.get());
-  while (!todo.empty()) {
-    Node* n = todo.back();
-    todo.pop_back();
+  while (!waiting.empty()) {
+    Node* n = waiting.back();
+    waiting.pop_back();
     for (int i = 0; i < n->inputs.size(); ++i)
       if (Node* source = n->inputs[i].node.get()) meet(source);
   }

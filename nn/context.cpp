@@ -18,7 +18,8 @@ void Context::record(const std::string& name, const Tensor& value) { records.pus
 
 Draw Context::draw() {
   if (!random)
-    throw Error(fmt::format("context: layer '{}' needs random numbers; set Context::random to a Random", path));
+    throw Error(fmt::format("context: {} needs random numbers; set Context::random to a Random",
+                            path.empty() ? "the layer" : fmt::format("layer '{}'", path)));
   return random->next();
 }
 

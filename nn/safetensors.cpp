@@ -220,7 +220,8 @@ void save_safetensors(const std::string& path, const TensorFile& content) {
   i64 at = 0;
   for (const NamedTensor* t : order) {
     const i64 end = at + t->tensor.size() * byte_size(t->tensor.dtype());
-    if (t->name == kMetadata || header.contains(t->name))
+    if (t->name == kMetadata) throw IoError(fmt::format("{}: no tensor can have the name '{}'", path, kMetadata));
+    if (header.contains(t->name))
       throw IoError(fmt::format("{}: every tensor needs a name of its own; got '{}' again", path, t->name));
     const Shape& shape = t->tensor.shape();
     header[t->name] = {{"dtype", file_name(t->tensor.dtype())},

@@ -55,6 +55,11 @@ class Checker {
 
   void check_x() const {
     if (x_.dtype() == DType::boolean) throw_dtype("causality_check", "floating or integer", x_.dtype());
+    if (size() < 2 || options_.most < 1 || options_.draws < 1)
+      throw Error(
+          fmt::format("causality_check: there must be two positions along axis {}, a cut and a draw at least; "
+                      "got x {}, most = {}, draws = {}",
+                      axis_, to_string(x_.shape()), options_.most, options_.draws));
     if (!std::all_of(values_.begin(), values_.end(), [](double v) { return std::isfinite(v); }))
       throw Error("causality_check: x must be finite; got a value that is not");
     const auto first = [&](double v) { return v == values_[0]; };

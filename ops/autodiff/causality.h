@@ -42,7 +42,8 @@ struct CausalityReport {
 ///            B times it: B = 1 is best). The verdict does not depend on this
 ///   fn       gives the same for the same x (no dropout); every op's output is kept while it runs
 ///   Errors   ShapeError: axis out of range; y has another size there.  DTypeError: x is bool.  Error: fn is not
-///            reproducible; x is not finite, or holds one integer only
+///            reproducible; x is not finite, or holds one integer only; fewer than two positions, no cut or no draw,
+///            so that nothing would be compared
 CausalityReport causality_check(const FunctionOfOne& fn, const Tensor& x, int axis,
                                 const CausalityOptions& options = {});
 

@@ -56,12 +56,12 @@ TEST_CASE("atomic_file: a full disk is an IoError and keeps the old file") {
   small.rlim_cur = 1000;
   setrlimit(RLIMIT_FSIZE, &small);
   const std::string bytes(5000, 'x');
-  CHECK_THROWS_AS(
+  CHECK_THROWS_WITH_AS(
       {
         AtomicFile file(path);
         file.write(bytes.data(), bytes.size());
       },
-      IoError);
+      (path + ": cannot write it: File too large").c_str(), IoError);
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, handler);
   CHECK(read_file(path) == "old");
@@ -70,17 +70,20 @@ TEST_CASE("atomic_file: a full disk is an IoError and keeps the old file") {
 
 TEST_CASE("atomic_file: paths that cannot be written or read") {
   TemporaryFolder folder;
-  CHECK_THROWS_AS(AtomicFile(folder.file("no/such/folder")), IoError);
-  CHECK_THROWS_AS(
+  CHECK_THROWS_WITH_AS(AtomicFile(folder.file("no/such/folder")),
+                       (folder.file("no/such/folder") + ": cannot write it: No such file or directory").c_str(),
+                       IoError);
+  CHECK_THROWS_WITH_AS(
       {
         std::filesystem::create_directory(folder.file("d"));
         AtomicFile file(folder.file("d"));
         file.commit();
       },
-      IoError);
+      (folder.file("d") + ": cannot replace it: Is a directory").c_str(), IoError);
   CHECK_THROWS_WITH_AS(read_file(folder.file("none")), (folder.file("none") + ": there is no such file").c_str(),
                        IoError);
   CHECK_THROWS_WITH_AS(read_file(folder.file("d")), (folder.file("d") + ": not a regular file").c_str(), IoError);
   write_text(folder.file("b"), "12345");
-  CHECK_THROWS_AS(read_file(folder.file("b"), 4), IoError);
+  CHECK_THROWS_WITH_AS(read_file(folder.file("b"), 4),
+                       (folder.file("b") + ": at most 4 bytes are read; it has 5").c_str(), IoError);
 }

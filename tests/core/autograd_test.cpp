@@ -103,8 +103,10 @@ TEST_CASE("grad: what is in no graph is an error that says so") {
   CHECK_THROWS_WITH_AS(grad(sum(x), {plain}), "grad: every x must require a gradient; got x f64 [2]", GradError);
   CHECK_THROWS_WITH_AS(plain.backward(), "backward: y must depend on a tensor that requires a gradient; got y f64 [2]",
                        GradError);
-  CHECK_THROWS_AS(grad(Tensor(), {x}), Error);
-  CHECK_THROWS_AS(grad(sum(x), {Tensor()}), Error);
+  CHECK_THROWS_WITH_AS(grad(Tensor(), {x}),
+                       "tensor: the handle must hold a tensor; got an empty (default constructed) Tensor", Error);
+  CHECK_THROWS_WITH_AS(grad(sum(x), {Tensor()}),
+                       "tensor: the handle must hold a tensor; got an empty (default constructed) Tensor", Error);
 }
 
 TEST_CASE("a second backward through the same graph names the op whose values are gone") {

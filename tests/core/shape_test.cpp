@@ -110,9 +110,15 @@ TEST_CASE("check_sizes: no negative size, and no product beyond 2^62") {
                        "zeros: a tensor holds at most 2^62 elements; got shape [2147483648, 2147483648, 2]",
                        ShapeError);
   // Strides are products of the other sizes, so an axis of size 0 excuses nothing.
-  CHECK_THROWS_AS(check_sizes("zeros", {0, half, half, half}), ShapeError);
-  CHECK_THROWS_AS(check_sizes("zeros", {half, half, half, 0}), ShapeError);
-  CHECK_THROWS_AS(check_sizes("zeros", {INT64_MAX, INT64_MAX}), ShapeError);
+  CHECK_THROWS_WITH_AS(check_sizes("zeros", {0, half, half, half}),
+                       "zeros: a tensor holds at most 2^62 elements; got shape [0, 2147483648, 2147483648, 2147483648]",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(check_sizes("zeros", {half, half, half, 0}),
+                       "zeros: a tensor holds at most 2^62 elements; got shape [2147483648, 2147483648, 2147483648, 0]",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(
+      check_sizes("zeros", {INT64_MAX, INT64_MAX}),
+      "zeros: a tensor holds at most 2^62 elements; got shape [9223372036854775807, 9223372036854775807]", ShapeError);
 }
 
 TEST_CASE("to_string: shapes and axes") {

@@ -80,7 +80,8 @@ i64 Arguments::integer(const std::string& key, i64 otherwise) {
 bool Arguments::flag(const std::string& key, bool otherwise) {
   return read_or(key, otherwise, [&] {
     const Json& value = at(key);
-    if (!value.is_boolean()) throw CaseError(fmt::format("argument '{}' must be true or false", key));
+    if (!value.is_boolean())
+      throw CaseError(fmt::format("argument '{}' must be true or false; got {}", key, value.dump()));
     return value.get<bool>();
   });
 }

@@ -50,5 +50,6 @@ TEST_CASE("block: gradients of input and all parameters, and their names") {
   CHECK(state[0].name == "norm1.weight");
   CHECK(state[2].name == "attention.q_proj.weight");
   CHECK(state[9].name == "feed_forward.w1.weight");
-  CHECK_THROWS_AS(Block(4, {.heads = 2}, nullptr, init), Error);
+  CHECK_THROWS_WITH_AS(Block(4, {.heads = 2}, nullptr, init), "block: it must have a feed-forward layer; got none",
+                       Error);
 }

@@ -27,6 +27,7 @@ TEST_CASE("dropout layer: the same tensor outside training; in training zeros an
 TEST_CASE("dropout layer: p = 0 draws nothing; a bad p and a missing stream are errors") {
   Context training{.training = true};
   CHECK(Dropout(0).forward(ones({2}), training).to_vector<float>() == std::vector<float>{1, 1});
-  CHECK_THROWS_AS(Dropout(0.5).forward(ones({2}), training), Error);
+  CHECK_THROWS_WITH_AS(Dropout(0.5).forward(ones({2}), training),
+                       "context: the layer needs random numbers; set Context::random to a Random", Error);
   CHECK_THROWS_WITH_AS(Dropout(1), "dropout: p must be in [0, 1); got 1", Error);
 }

@@ -63,6 +63,8 @@ TEST_CASE("feed-forward: sizes and errors") {
         8 * 16 * 3);
   CHECK_THROWS_WITH_AS(activation_by_name("tanh"), "activation: must be relu, gelu, silu, swiglu or geglu; got tanh",
                        Error);
-  CHECK_THROWS_AS(apply(Activation::swiglu, ones({1})), Error);
-  CHECK_THROWS_AS(apply(Activation::relu, ones({1}), ones({1})), Error);
+  CHECK_THROWS_WITH_AS(apply(Activation::swiglu, ones({1})),
+                       "activation: swiglu and geglu need a gate and a value; got one tensor", Error);
+  CHECK_THROWS_WITH_AS(apply(Activation::relu, ones({1}), ones({1})),
+                       "activation: relu, gelu and silu take one tensor; got a gate and a value", Error);
 }

@@ -43,7 +43,8 @@ TEST_CASE("language model: parameters by hand, names, logits' shape, causality")
   CHECK(difference(a[0][2], b[0][2]) > 0);
   CHECK_THROWS_WITH_AS(model.forward(zeros({1, 5}, DType::i64), context),
                        "language model: tokens must be [B, S] with S <= 4; got tokens [1, 5]", ShapeError);
-  CHECK_THROWS_AS(model.forward(tensor({{5}}, DType::i64), context), IndexError);
+  CHECK_THROWS_WITH_AS(model.forward(tensor({{5}}, DType::i64), context),
+                       "embedding: values must be in [-1, 5); got 5 at element 0 of index [1, 1]", IndexError);
 }
 
 TEST_CASE("language model: recompute changes no bit of the loss and its gradients, and keeps less") {
@@ -109,8 +110,9 @@ TEST_CASE("language model: learns a repeating text, then continues it; dropout o
   const auto some = generate(*model, prompt, 40, 5.0, random);
   CHECK(some.size() == 40);
   CHECK(some != generate(*model, prompt, 40, 5.0, random));
-  CHECK_THROWS_AS(generate(*model, {}, 1, 1, random), Error);
-  CHECK_THROWS_AS(generate(*model, prompt, 1, -1, random), Error);
+  CHECK_THROWS_WITH_AS(generate(*model, {}, 1, 1, random), "generate: the prompt must have a token; got none", Error);
+  CHECK_THROWS_WITH_AS(generate(*model, prompt, 1, -1, random), "generate: temperature must be at least 0; got -1",
+                       Error);
 }
 
 TEST_CASE("language model in bf16: the loss falls; weights and gradients are bf16, the averages of AdamW f32") {

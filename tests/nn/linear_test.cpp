@@ -19,7 +19,9 @@ TEST_CASE("linear layer: hand-computed, with and without bias") {
   Linear plain(2, 3, init, {.bias = false});
   plain.load_state_dict({{"weight", layer.weight}});
   CHECK(plain.forward(tensor({{1, -1}, {0, 1}})).to_vector<double>() == std::vector<double>{-1, -1, -1, 2, 4, 6});
-  CHECK_THROWS_AS(layer.forward(zeros({2, 3})), ShapeError);
+  CHECK_THROWS_WITH_AS(layer.forward(zeros({2, 3})),
+                       "linear: the last axis of x must be as long as that of w; got x [2, 3] and w [3, 2]",
+                       ShapeError);
 }
 
 TEST_CASE("linear layer: gradients of input and parameters") {

@@ -124,7 +124,7 @@ TEST_CASE("module: to(dtype) converts parameters and keeps ties; gradients then 
   toy.to(DType::bf16);
   sum(toy.first.forward(ones({2, 3}, DType::bf16))).backward();
   CHECK(toy.first.weight.grad().dtype() == DType::bf16);
-  CHECK_THROWS_AS(toy.to(DType::i32), DTypeError);
+  CHECK_THROWS_WITH_AS(toy.to(DType::i32), "to: x must be f32, f64 or bf16; got i32", DTypeError);
 }
 
 TEST_CASE("module: summary") {

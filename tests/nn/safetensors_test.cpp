@@ -168,11 +168,17 @@ TEST_CASE(
 TEST_CASE("safetensors: what cannot be written leaves no file; what is no file cannot be read") {
   const TemporaryFolder folder;
   const std::string path = folder.file("x");
-  CHECK_THROWS_AS(save_safetensors(path, {{{"a", zeros({1})}, {"a", zeros({1})}}, {}}), IoError);
-  CHECK_THROWS_AS(save_safetensors(path, {{{"__metadata__", zeros({1})}}, {}}), IoError);
-  CHECK_THROWS_AS(save_safetensors(path, {{{"\xff", zeros({1})}}, {}}), IoError);
+  CHECK_THROWS_WITH_AS(save_safetensors(path, {{{"a", zeros({1})}, {"a", zeros({1})}}, {}}),
+                       (path + ": every tensor needs a name of its own; got 'a' again").c_str(), IoError);
+  CHECK_THROWS_WITH_AS(save_safetensors(path, {{{"__metadata__", zeros({1})}}, {}}),
+                       (path + ": no tensor can have the name '__metadata__'").c_str(), IoError);
+  CHECK_THROWS_WITH_AS(
+      save_safetensors(path, {{{"\xff", zeros({1})}}, {}}),
+      (path + ": names and metadata must be UTF-8: [json.exception.type_error.316] invalid UTF-8 byte at index 0: 0xFF")
+          .c_str(),
+      IoError);
   CHECK(folder.count() == 0);
   CHECK_THROWS_WITH_AS(load_safetensors(path), (path + ": there is no such file").c_str(), IoError);
-  CHECK_THROWS_AS(load_safetensors(folder.file("")), IoError);
-  CHECK_THROWS_AS(load_safetensors("/dev/zero"), IoError);
+  CHECK_THROWS_WITH_AS(load_safetensors(folder.file("")), (folder.file("") + ": not a regular file").c_str(), IoError);
+  CHECK_THROWS_WITH_AS(load_safetensors("/dev/zero"), "/dev/zero: not a regular file", IoError);
 }

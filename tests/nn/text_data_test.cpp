@@ -1,6 +1,7 @@
 #include "nn/text_data.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <cmath>
 #include <set>
@@ -21,7 +22,8 @@ TEST_CASE("vocabulary: code points in order, and any bytes come back as they wer
   CHECK(vocabulary.encode("ab") == std::vector<i32>{3, 4});
   CHECK_THROWS_WITH_AS(vocabulary.encode("az"), "vocabulary: every character must be one of the 12 known; got 'z'",
                        IndexError);
-  CHECK_THROWS_AS(vocabulary.decode(std::vector<i32>{12}), IndexError);
+  CHECK_THROWS_WITH_AS(vocabulary.decode(std::vector<i32>{12}),
+                       "vocabulary: a character's number must be in [0, 12); got 12", IndexError);
 }
 
 TEST_CASE("text data: the first nine tenths are for training") {
@@ -51,7 +53,8 @@ TEST_CASE("random batches: windows of the text and what follows; batch i depends
   CHECK(other.at(17).inputs.to_vector<i64>() != batches.at(17).inputs.to_vector<i64>());
   CHECK_THROWS_WITH_AS(RandomBatches(std::span<const i32>(text).first(4), 3, 4, 1),
                        "random batches: the text must have at least 5 characters; got 4", Error);
-  CHECK_THROWS_AS(RandomBatches(text, 0, 4, 1), Error);
+  CHECK_THROWS_WITH_AS(RandomBatches(text, 0, 4, 1), "random batches: batch and block must be at least 1; got 0 and 4",
+                       Error);
 }
 
 TEST_CASE("whole text: every character but the first is a target once, in order") {
@@ -69,7 +72,10 @@ TEST_CASE("whole text: every character but the first is a target once, in order"
     CHECK(whole.targets() == n - 1);
     for (i64 i = 0; i + 1 < n; ++i)
       CHECK((in[static_cast<std::size_t>(i)] == i && out[static_cast<std::size_t>(i)] == i + 1));
-    CHECK_THROWS_AS(whole.at(whole.batches()), IndexError);
+    const i64 end = whole.batches();
+    CHECK_THROWS_WITH_AS(whole.at(end),
+                         fmt::format("whole text: a batch's number must be in [0, {}); got {}", end, end).c_str(),
+                         IndexError);
   }
 }
 
@@ -98,7 +104,8 @@ TEST_CASE("gather_text: sorted by name, by ending, without hidden files and link
   write_text(folder.file("README.md"), "1");
   fs::create_symlink(folder.file("b/z.h"), folder.file("b/link.h"));
   CHECK(gather_text(folder.file(""), {"b", "README.md", "absent"}, {".h", ".cpp", ".md"}) == "123");
-  CHECK_THROWS_AS(gather_text(folder.file(""), {"absent"}, {".h"}), IoError);
+  CHECK_THROWS_WITH_AS(gather_text(folder.file(""), {"absent"}, {".h"}),
+                       (folder.file("") + ": there is no text in it").c_str(), IoError);
   const std::string text = project_text(".");  // tests run in the project's folder
   CHECK(text.size() > 100'000);
   CHECK(text.find("std::string project_text(") != std::string::npos);

@@ -207,9 +207,17 @@ TEST_CASE("attention: errors name the operands") {
       "attention: shapes must be q [.., S, d], k [.., T, d], v [.., T, e]; got q [2, 3, 4], k [2, 5, 3], "
       "v [2, 5, 6]",
       ShapeError);
-  CHECK_THROWS_AS(attention(q, k, zeros({2, 4, 6})), ShapeError);
-  CHECK_THROWS_AS(attention(q, zeros({3, 5, 4}), v), ShapeError);
-  CHECK_THROWS_AS(attention(zeros({4}), zeros({4}), zeros({4})), ShapeError);
+  CHECK_THROWS_WITH_AS(
+      attention(q, k, zeros({2, 4, 6})),
+      "attention: shapes must be q [.., S, d], k [.., T, d], v [.., T, e]; got q [2, 3, 4], k [2, 5, 4], v [2, 4, 6]",
+      ShapeError);
+  CHECK_THROWS_WITH_AS(
+      attention(q, zeros({3, 5, 4}), v),
+      "attention: shapes must be q [.., S, d], k [.., T, d], v [.., T, e]; got q [2, 3, 4], k [3, 5, 4], v [2, 5, 6]",
+      ShapeError);
+  CHECK_THROWS_WITH_AS(attention(zeros({4}), zeros({4}), zeros({4})),
+                       "attention: shapes must be q [.., S, d], k [.., T, d], v [.., T, e]; got q [4], k [4], v [4]",
+                       ShapeError);
   CHECK_THROWS_WITH_AS(attention(q, k, v, {.mask = zeros({3, 4}, DType::boolean)}),
                        "attention: the mask must broadcast to the scores [2, 3, 5]; got mask [3, 4]", ShapeError);
   CHECK_THROWS_WITH_AS(attention(q, k, v, {.mask = zeros({3, 5})}), "attention: the mask must be bool; got f32 [3, 5]",

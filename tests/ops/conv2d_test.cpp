@@ -96,7 +96,10 @@ TEST_CASE("conv2d: error texts name the op, the rule and the operands") {
       "conv2d: w must be [O, C / groups, k, l], and groups divide C and O; got x [1, 4, 5, 5], w [3, 2, "
       "2, 2] and groups = 2",
       ShapeError);
-  CHECK_THROWS_AS(conv2d(x, zeros({3, 4, 2, 2}), {}, {.groups = 0}), ShapeError);
+  CHECK_THROWS_WITH_AS(conv2d(x, zeros({3, 4, 2, 2}), {}, {.groups = 0}),
+                       "conv2d: w must be [O, C / groups, k, l], and groups divide C and O; got x [1, 4, 5, 5], w [3, "
+                       "4, 2, 2] and groups = 0",
+                       ShapeError);
   CHECK_THROWS_WITH_AS(conv2d(zeros({4, 5}), zeros({3, 4, 2, 2})),
                        "conv2d: x must be [.., C, H, W] and w [O, C / groups, k, l]; got x [4, 5] and w [3, 4, 2, 2]",
                        ShapeError);

@@ -69,7 +69,8 @@ TEST_CASE("loss: nothing to add up gives 0; nothing to average is an error") {
               .reference = naive(row.naive, Reduction::sum),
               .inputs = {{0, 3}, {0, 3}}});
     const Tensor x = zeros({0, 3});
-    CHECK_THROWS_AS(row.op(x, x, Reduction::mean), ShapeError);
+    const std::string text = std::string(row.name) + ": there must be elements to average over; got losses [0, 3]";
+    CHECK_THROWS_WITH_AS(row.op(x, x, Reduction::mean), text.c_str(), ShapeError);
     CHECK_EQ(row.op(x, x, Reduction::none).shape(), Shape{0, 3});
   }
 }

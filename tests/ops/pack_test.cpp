@@ -88,7 +88,8 @@ TEST_CASE("pack, unpack: what is wrong, with the pattern") {
                        "pack \"* b\": 'b' is 3 in tensor 0 [2, 3] but 6 in tensor 1 [4, 5, 6]", ShapeError);
   CHECK_THROWS_WITH_AS(pack(std::vector<Tensor>{}, "*"), "pack \"*\": there must be at least one tensor; got none",
                        ShapeError);
-  CHECK_THROWS_AS(pack({x, zeros({2, 3}, DType::f64)}, "a *"), DTypeError);
+  CHECK_THROWS_WITH_AS(pack({x, zeros({2, 3}, DType::f64)}, "a *"),
+                       "pack: operands must have one dtype; got f32 [2, 3] and f64 [2, 3]", DTypeError);
   CHECK_THROWS_WITH_AS(unpack(x, {{3}}, "a b *"), "unpack \"a b *\": x must have 3 axes; got [2, 3]", ShapeError);
   CHECK_THROWS_WITH_AS(unpack(x, {{2}, {2}}, "a *"),
                        "unpack \"a *\": shapes must add up to the axis; got [2], [2] for an axis of size 3",
@@ -101,8 +102,13 @@ TEST_CASE("pack, unpack: what is wrong, with the pattern") {
   CHECK_THROWS_WITH_AS(unpack(x, {{-2}}, "a *"),
                        "unpack \"a *\": sizes must be 0 or more, or -1 once; got [-2] for an axis of size 3",
                        ShapeError);
-  CHECK_THROWS_AS(unpack(x, {{i64{1} << 40, i64{1} << 40, -1}}, "a *"), ShapeError);
-  CHECK_THROWS_AS(unpack(zeros({0}), {{0, -1}}, "*"), ShapeError);
+  CHECK_THROWS_WITH_AS(unpack(x, {{i64{1} << 40, i64{1} << 40, -1}}, "a *"),
+                       "unpack \"a *\": -1 must stand for one whole number; got [1099511627776, 1099511627776, -1] for "
+                       "an axis of size 3",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(unpack(zeros({0}), {{0, -1}}, "*"),
+                       "unpack \"*\": -1 must stand for one whole number; got [0, -1] for an axis of size 0",
+                       ShapeError);
 }
 
 TEST_CASE("op: unpack: parts without elements") {

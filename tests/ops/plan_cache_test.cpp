@@ -15,6 +15,6 @@ TEST_CASE("plan_cache: bounded, and plans in use are not forgotten") {
   }
   CHECK_LE(cache.size(), 2 * PlanCache<i64>::kGeneration);
   CHECK_EQ(cache.made(), 5001);
-  CHECK_THROWS_AS(cache.get(PlanKey().number(-2), []() -> i64 { throw Error("no plan"); }), Error);
+  CHECK_THROWS_WITH_AS(cache.get(PlanKey().number(-2), []() -> i64 { throw Error("no plan"); }), "no plan", Error);
   CHECK_EQ(plan(-2), -20);
 }

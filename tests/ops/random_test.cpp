@@ -68,7 +68,8 @@ TEST_CASE("random: draws differ by number and step, and repeat by name") {
                        Error);
   CHECK_THROWS_WITH_AS(random_normal({2}, 0, -1, first),
                        "random_normal: mean and deviation >= 0 must be finite; got 0 and -1", Error);
-  CHECK_THROWS_AS(random_normal({2}, 0, 1, first, DType::i64), DTypeError);
+  CHECK_THROWS_WITH_AS(random_normal({2}, 0, 1, first, DType::i64),
+                       "random_normal: x must be f32, f64 or bf16; got i64", DTypeError);
 }
 
 TEST_CASE("random_uniform and random_normal: numbers of their draw, one by one, f32 and f64") {

@@ -159,15 +159,15 @@ TEST_CASE("causality: values that agree and a gradient that does not") {
   CHECK(moved.op == "the gradient of planted(f64 [1, 7, 4], f64 [1, 1, 4])");
 }
 
-TEST_CASE("causality: f32, bf16, one position, no position, an axis from the end, and all cuts or some") {
+TEST_CASE("causality: f32, bf16, two positions, an axis from the end, and all cuts or some") {
   CHECK(verdict([](const Tensor& x) { return cumsum(x, 0); }, random_tensor({5, 2}, 1, -1, 1, DType::f32), 0) ==
         "safe");
   CHECK(verdict([](const Tensor& x) { return softmax(x, 0); }, random_tensor({5, 2}, 1, -1, 1, DType::f32), -2) ==
         "softmax");
   CHECK(verdict([](const Tensor& x) { return cumsum(x, 0); }, ones({5, 2}, DType::bf16), 0) == "safe");
   CHECK(verdict([](const Tensor& x) { return softmax(x, 0); }, ones({5, 2}, DType::bf16), 0) == "softmax");
-  CHECK(verdict([](const Tensor& x) { return softmax(x, 0); }, ones({1, 2}, DType::f64), 0) == "safe");
-  CHECK(verdict([](const Tensor& x) { return exp(x); }, zeros({0, 2}, DType::f64), 0) == "safe");
+  CHECK(verdict([](const Tensor& x) { return softmax(x, 0); }, ones({2, 3}, DType::f64), 0) == "softmax");
+  CHECK(verdict([](const Tensor& x) { return exp(x); }, zeros({2, 3}, DType::f64), 0) == "safe");
   const CausalityReport some =
       causality_check([](const Tensor& x) { return cumsum(x, 0); }, random_tensor({50}, 1), 0, {.most = 4, .draws = 1});
   CHECK((some.ok && some.checked == 4));
@@ -192,6 +192,14 @@ TEST_CASE("causality: error texts") {
                        ShapeError);
   CHECK_THROWS_WITH_AS(causality_check(same, zeros({2}, DType::boolean), 0),
                        "causality_check: x must be floating or integer; got bool", DTypeError);
+  CHECK_THROWS_WITH_AS(causality_check(same, ones({1, 2}), 0),
+                       "causality_check: there must be two positions along axis 0, a cut and a draw at least; got x "
+                       "[1, 2], most = 12, draws = 3",
+                       Error);
+  CHECK_THROWS_WITH_AS(causality_check(same, ones({4}), 0, {.draws = 0}),
+                       "causality_check: there must be two positions along axis 0, a cut and a draw at least; got x "
+                       "[4], most = 12, draws = 0",
+                       Error);
   CHECK_THROWS_WITH_AS(causality_check(same, tensor({1, NAN}), 0),
                        "causality_check: x must be finite; got a value that is not", Error);
   CHECK_THROWS_WITH_AS(causality_check(same, full({3}, 5, DType::i64), 0),
