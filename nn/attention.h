@@ -7,8 +7,7 @@ namespace moegrad {
 
 /// y = concat over heads h of softmax(q_h k_h^T / sqrt(D/H)) v_h, projected; q, k, v = projections of x.
 ///   Shapes   x [B, S, D] -> y [B, S, D]; H heads share D evenly.  Weights [D, D] under the names q_proj, k_proj,
-///   v_proj,
-///            o_proj
+///            v_proj, o_proj
 ///   causal   position s sees positions 0 .. s only
 ///   dropout  of attention weights, in training, and of y
 ///   Source   Attention is all you need (2017), arXiv:1706.03762, section 3.2

@@ -45,7 +45,7 @@ Tensor mish(const Tensor& x);
 /// y = x where x > 0, else alpha (e^x - 1).
 ///   Gradient  dx = dy where x > 0, else dy alpha e^x (also at 0); any order
 ///   Source    Fast and accurate deep network learning by exponential linear units (2015), arXiv:1511.07289, equation
-///   15
+///             15
 Tensor elu(const Tensor& x, double alpha = 1);
 
 /// y = x where x > 0, else slope x.

@@ -19,15 +19,13 @@ struct CrossEntropyOptions {
 ///             ignored rows); V >= 1
 ///   Dtypes    logits f32, f64, bf16; targets i64, or as the logits; weight as the logits
 ///   Units     nats; the mean divides by the sum of w_target over the rows that count, for probabilities by the number
-///   of
-///             rows. Over none of them it is 0 with gradient 0 (PyTorch: NaN), so that a batch of padding alone adds
+///             of rows. Over none of them it is 0 with gradient 0 (PyTorch: NaN), so that a batch of padding alone adds
 ///             nothing
 ///   Gradient  for w = 1, dlogits = (softmax(logits) - q) dy, 0 in ignored rows; to probabilities as well; any order.
 ///             To class numbers and weights: none
 ///   Errors    ShapeError: targets are not logits without the classes (probabilities: of one shape), V = 0, weight is
-///   not
-///             [V], axis out of range.  DTypeError: wrong dtypes.  IndexError: a target is neither in [0, V) nor the
-///             ignored index.  Error: label_smoothing outside [0, 1]
+///             not [V], axis out of range.  DTypeError: wrong dtypes.  IndexError: a target is neither in [0, V) nor
+///             the ignored index.  Error: label_smoothing outside [0, 1]
 ///   Source    Rethinking the inception architecture (2015), arXiv:1512.00567, section 7 (label smoothing)
 Tensor cross_entropy(const Tensor& logits, const Tensor& targets, const CrossEntropyOptions& options = {});
 

@@ -12,8 +12,7 @@ struct CumsumOptions {
 /// y_i = x_0 + .. + x_i along `axis` (x_0 + .. + x_{i-1} if exclusive; from the other end if reverse).
 ///   Shapes    x [.., n, ..] -> y, same shape
 ///   Dtypes    f32, f64, bf16 as they are (accumulated in f64, in an order that depends on the shape only); i32, i64
-///   and bool
-///             give i64, which wraps around
+///             and bool give i64, which wraps around
 ///   Gradient  dx = cumsum of dy in the other direction, exclusive if this one is; any order
 ///   Errors    ShapeError: axis out of range
 Tensor cumsum(const Tensor& x, int axis, CumsumOptions options = {});

@@ -18,8 +18,7 @@ struct Equation {
   /// Reads "bnd,de->bne" for operands of these shapes. Without "->" the result has the axes of "..." and then the
   /// letters that occur once, upper case first. Spaces may stand anywhere but inside "..." and "->".
   ///   Errors  Error: a character that has no meaning, with its position.  ShapeError: another number of operands or
-  ///   axes, a letter
-  ///           with two sizes, a result letter that is repeated or in no operand
+  ///           axes, a letter with two sizes, a result letter that is repeated or in no operand
   static Equation parse(std::string_view text, const std::vector<Shape>& shapes);
 };
 

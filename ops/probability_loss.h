@@ -21,8 +21,7 @@ struct BinaryLossOptions {
 ///   Gradient  dp = dy w (p - target) / max(p (1 - p), 1e-12), finite also for p = 0 and 1;
 ///             dtarget = dy w (log(1 - p) - log p), with the cut logarithms; any order
 ///   Errors    ShapeError: two shapes, a weight does not broadcast to p, nothing to average.  DTypeError: two dtypes,
-///   or
-///             not a float.  Error: options.positive_weight is given
+///             or not a float.  Error: options.positive_weight is given
 Tensor bce_loss(const Tensor& p, const Tensor& target, const BinaryLossOptions& options = {});
 
 /// y = -w (v target log sigmoid(x) + (1 - target) log(1 - sigmoid(x))) with w and v the weight and positive_weight,
@@ -34,8 +33,7 @@ Tensor bce_with_logits_loss(const Tensor& x, const Tensor& target, const BinaryL
 /// y = target (log target - x), the terms of the divergence of the distribution e^x from `target`; a target of 0 gives
 /// 0.
 ///   Shapes    x, target [..] alike -> a scalar, or [..] for Reduction::none.  Reduction::batch_mean is the divergence
-///   per
-///             row of the first axis, mean is that per element
+///             per row of the first axis, mean is that per element
 ///   Dtypes    f32, f64, bf16, both alike
 ///   Units     x log-probabilities (nats), target probabilities, or their logarithms under log_target
 ///   Gradient  dx = -dy target, dtarget = dy (log target + 1 - x), and 0 for a target of 0; any order

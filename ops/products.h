@@ -16,8 +16,7 @@ Tensor outer(const Tensor& a, const Tensor& b);
 ///   Dtypes    f32, f64, bf16, all alike
 ///   Gradient  dx = beta dy, da = alpha dy b^T, db = alpha a^T dy; any order
 ///   Errors    ShapeError: a or b is no matrix, inner sizes differ, x does not broadcast.  DTypeError: two dtypes, or
-///   not
-///             a float
+///             not a float
 Tensor addmm(const Tensor& x, const Tensor& a, const Tensor& b, double beta = 1, double alpha = 1);
 
 /// y_o = sum over i, j of x_i w_oij z_j + b_o.

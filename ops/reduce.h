@@ -11,8 +11,7 @@ inline constexpr bool keep_dims = true;
 /// y = sum of x over `axes` (over all axes where none are given); 0 where they are empty.
 ///   Shapes    x [..] -> y without `axes`, or with size 1 there under keep_dims
 ///   Dtypes    f32, f64, bf16 as they are (accumulated in that type, bf16 in f32 and rounded once; in pairs, in an
-///   order
-///             that depends on shape and strides only); i32, i64 and bool give i64, which wraps around
+///             order that depends on shape and strides only); i32, i64 and bool give i64, which wraps around
 ///   Gradient  dx = dy repeated along `axes`; any order
 ///   Errors    ShapeError: an axis is outside [-rank, rank) or named twice
 Tensor sum(const Tensor& x, const Axes& axes, bool keep = false);

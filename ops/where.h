@@ -20,7 +20,7 @@ Tensor where(const Tensor& cond, const Tensor& a, const Tensor& b);
 ///   Dtypes    x any, mask bool; value becomes x's dtype
 ///   Gradient  dx = dy where not mask, else 0; any order
 ///   Errors    ShapeError: shapes do not broadcast.  DTypeError: mask is not bool; x holds integers and value is not
-///   whole
+///             whole
 Tensor masked_fill(const Tensor& x, const Tensor& mask, double value);
 
 namespace formula {

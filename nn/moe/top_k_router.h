@@ -9,16 +9,14 @@ namespace moegrad {
 ///   Shapes    x [G, N, D]; weight [E, D]
 ///   Dropless  capacity_factor = 0: every choice gets a slot, P = N K, sorted by expert. The groups are routed as one
 ///   Capacity  C = ceil(capacity_factor N K / E) slots per expert and group; first choices before second ones, tokens
-///   in order; choices
-///             that find their expert full are dropped: that token gets nothing from that expert
+///             in order; choices that find their expert full are dropped: that token gets nothing from that expert
 ///   Ties      the expert with the lower number wins
 ///   Precision logits, softmax, gates and losses are f32 or wider; `combine` has the gates rounded to the dtype of x
 ///   Losses    "load_balancing" and "router_z" (nn/moe/losses.h), unweighted
 ///   Records   "load" i64 [E], slots in use; "dropped" i64 [], choices without a slot
 ///   Source    Outrageously large neural networks (2017), arXiv:1701.06538, section 2.1, without noise; GShard (2020),
-///   arXiv:2006.16668,
-///             Algorithm 1; renormalised gates as in Mixtral of experts (2024), arXiv:2401.04088, equation of
-///             section 2.1
+///             arXiv:2006.16668, Algorithm 1; renormalised gates as in Mixtral of experts (2024), arXiv:2401.04088,
+///             equation of section 2.1
 ///   Errors    Error: k outside [1, experts], capacity_factor negative
 struct TopKRouter : Router {
   struct Options {

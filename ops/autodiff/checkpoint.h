@@ -13,9 +13,8 @@ using ManyFunction = std::function<std::vector<Tensor>(const std::vector<Tensor>
 ///   Memory    between forward and backward: xs, ys and the tensors that fn uses besides; in backward what fn keeps by
 ///             itself. fn runs twice
 ///   Gradient  to xs and to every tensor that fn uses besides (parameters, or results of ops): the first run finds
-///   them.
-///             Bit for bit what fn gives without checkpoint where a parameter is used within one checkpoint only; sums
-///             over uses inside and outside are added in another order. Any order; checkpoints nest
+///             them. Bit for bit what fn gives without checkpoint where a parameter is used within one checkpoint only;
+///             sums over uses inside and outside are added in another order. Any order; checkpoints nest
 ///   Repeats   the choices of the first run (core/choose.h), whatever the scores say, and random draws that fn holds by
 ///             name (core/random.h). nn/recompute.h does the same for layers that take a Context
 ///   Keeps     fn until backward, so what it captures must live as long. Outputs that are not floating have no gradient

@@ -62,9 +62,8 @@ struct GradReport {
 ///            decided (core/choose.h) is less than twice what the step moves it by. Both fail and name choice, margin
 ///            and step
 ///   Zeros    an input, or a position of its first axis, whose gradient is 0 everywhere passes where the differences
-///   are
-///            0, too. The report says if it belongs to an outcome that no choice took: an expert without tokens. Where
-///            the differences are not 0, the gradient was lost
+///            are 0, too. The report says if it belongs to an outcome that no choice took: an expert without tokens.
+///            Where the differences are not 0, the gradient was lost
 ///   Errors   DTypeError: an x is not f64.  Error: names are given, but not one for each x.  Whatever fn throws
 /// nn/gradcheck.h does this for the parameters of a module.
 /// Source: (f(x + eps) - f(x - eps)) / (2 eps), error O(eps^2).
