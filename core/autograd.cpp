@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 
 #include "core/observe.h"
 #include "core/structure.h"
@@ -127,6 +128,12 @@ void detail::enter(std::span<const Tensor> ys, Ref<Node> node, std::span<const T
   if (wanted.by_observer) Observer::tell([&](Observer& o) { o.ran(*node, ys, inputs); });
 }
 
+std::string describe_input(int i, const Node* source) {
+  while (source && std::string_view(source->name) == "alias") source = source->inputs[0].node.get();
+  const std::string label = source && source->is_leaf() ? static_cast<const Leaf*>(source)->label : std::string{};
+  return label.empty() ? fmt::format("input {}", i) : fmt::format("input {} (parameter '{}')", i, label);
+}
+
 // ---- what a rule reads
 
 namespace {
@@ -149,12 +156,7 @@ const Node::Input& input_of(const Node& node, int i) {
   return node.inputs[i];
 }
 
-std::string input_name(const Node& node, int i) {
-  const Ref<Node>& source = node.inputs[i].node;
-  if (source && source->is_leaf() && !static_cast<const Leaf&>(*source).label.empty())
-    return fmt::format("input {} (parameter '{}')", i, static_cast<const Leaf&>(*source).label);
-  return fmt::format("input {}", i);
-}
+std::string input_name(const Node& node, int i) { return describe_input(i, node.inputs[i].node.get()); }
 
 }  // namespace
 

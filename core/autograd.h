@@ -235,6 +235,9 @@ Tensor fused(const char* name, Tensor y, std::initializer_list<Tensor> inputs, S
 
 // ---- diagnostics
 
+/// "input 1", or "input 1 (parameter 'head.weight')" where it comes from a leaf with a name, or from an alias of one.
+std::string describe_input(int i, const Node* source);
+
 /// While it lives, notes for every op name what its rules declared and what they read. For tests.
 class GradAudit {
  public:

@@ -4,24 +4,15 @@
 
 #include <cstdio>
 
+#include "tests/support/listener.h"
+
 namespace {
 
 unsigned selected_cases = 0;
 
-struct CountCases : doctest::IReporter {
+struct CountCases : moegrad::test::Listener {
   explicit CountCases(const doctest::ContextOptions&) {}
   void test_run_end(const doctest::TestRunStats& run) override { selected_cases = run.numTestCasesPassingFilters; }
-  void report_query(const doctest::QueryData&) override {}
-  void test_run_start() override {}
-  void test_case_start(const doctest::TestCaseData&) override {}
-  void test_case_reenter(const doctest::TestCaseData&) override {}
-  void test_case_end(const doctest::CurrentTestCaseStats&) override {}
-  void test_case_exception(const doctest::TestCaseException&) override {}
-  void subcase_start(const doctest::SubcaseSignature&) override {}
-  void subcase_end() override {}
-  void log_assert(const doctest::AssertData&) override {}
-  void log_message(const doctest::MessageData&) override {}
-  void test_case_skipped(const doctest::TestCaseData&) override {}
 };
 REGISTER_LISTENER("count_cases", 1, CountCases);
 

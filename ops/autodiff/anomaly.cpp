@@ -43,7 +43,7 @@ void AnomalyMode::ran(const Node& node, std::span<const Tensor> ys, std::span<co
     if (found.empty()) continue;
     for (std::size_t i = 0; i < inputs.size(); ++i)
       if (const std::string earlier = fault(inputs[i]); !earlier.empty())
-        report(fmt::format("{} of {} of {}", earlier, describe_input(inputs[i], i),
+        report(fmt::format("{} of {} of {}", earlier, describe_input(static_cast<int>(i), inputs[i].body().node.get()),
                            describe_op(node.name, node.attributes(), inputs)),
                layer);
     report(fmt::format("{} of the {} of {}", found, numbered("output", k, ys.size()),
@@ -68,7 +68,8 @@ void AnomalyMode::rule_ended(const Node& node, std::span<const Tensor>, const Sm
   const auto layer = layers_.find(node.serial);
   for (int i = 0; i < dxs->size(); ++i)
     if (const std::string found = fault((*dxs)[i]); !found.empty() && node.inputs[i].node)
-      report(fmt::format("{} of the gradient of {} of {}", found, describe_input(node, i), describe_op(node)),
+      report(fmt::format("{} of the gradient of {} of {}", found, describe_input(i, node.inputs[i].node.get()),
+                         describe_op(node)),
              layer == layers_.end() ? "" : layer->second);
 }
 

@@ -11,8 +11,5 @@ namespace moegrad {
 std::string describe_op(const char* name, const std::string& attributes, std::span<const Tensor> inputs);
 /// The same of a node in a graph, also of a released one.
 std::string describe_op(const Node& node);
-/// "input 1", "input 1 (parameter 'head.weight')" if it is a leaf with a name, or an alias of one.
-std::string describe_input(const Tensor& x, std::size_t i);
-std::string describe_input(const Node& node, int i);
 
 }  // namespace moegrad

@@ -4,7 +4,6 @@
 
 #include <cmath>
 #include <limits>
-#include <random>
 
 #include "core/autograd.h"
 #include "ops/concat.h"
@@ -16,13 +15,6 @@ using namespace moegrad;
 using namespace moegrad::test;
 
 namespace {
-
-Tensor random_index(const Shape& shape, i64 n, u64 seed) {
-  std::mt19937_64 engine(seed);
-  std::vector<i64> v(static_cast<std::size_t>(shape.elements()));
-  for (i64& x : v) x = static_cast<i64>(engine() % static_cast<u64>(n + 1)) - 1;  // -1 .. n-1, with repetitions
-  return from_vector(v, shape);
-}
 
 Tensor naive_take_along(const Tensor& x, int axis, const Tensor& index) {
   Tensor y = zeros(index.shape(), DType::f64);

@@ -2,8 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include <random>
-
 #include "core/parallel.h"
 #include "core/print.h"
 #include "ops/arithmetic.h"
@@ -19,14 +17,6 @@ using namespace moegrad;
 using namespace moegrad::test;
 
 namespace {
-
-// Random indices in [-1, n); about one in five is -1.
-Tensor random_index(const Shape& shape, i64 n, u64 seed) {
-  std::mt19937_64 engine(seed);
-  std::vector<i64> v(static_cast<std::size_t>(shape.elements()));
-  for (i64& x : v) x = engine() % 5 == 0 ? -1 : static_cast<i64>(engine() % static_cast<u64>(n));
-  return from_vector(v, shape);
-}
 
 // The dense form by its definition, in plain loops.
 Tensor naive_one_hot(const Tensor& index, i64 n) {

@@ -2,8 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include <random>
-
 #include "core/autograd.h"
 #include "ops/views.h"
 #include "tests/support/check_op.h"
@@ -12,13 +10,6 @@ using namespace moegrad;
 using namespace moegrad::test;
 
 namespace {
-
-Tensor random_index(const Shape& shape, i64 n, u64 seed) {
-  std::mt19937_64 engine(seed);
-  std::vector<i64> v(static_cast<std::size_t>(shape.elements()));
-  for (i64& x : v) x = static_cast<i64>(engine() % static_cast<u64>(n + 1)) - 1;  // -1 .. n-1, with repetitions
-  return from_vector(v, shape);
-}
 
 Tensor copy_of(const Tensor& x) {
   Tensor y = empty(x.shape(), DType::f64);

@@ -61,6 +61,13 @@ Tensor random_tensor(const Shape& shape, u64 seed, double low, double high, DTyp
   return from_vector(std::span<const double>(v), shape, dtype);
 }
 
+Tensor random_index(const Shape& shape, i64 n, u64 seed) {
+  std::mt19937_64 engine(seed);
+  std::vector<i64> v(static_cast<std::size_t>(shape.elements()));
+  for (i64& x : v) x = n == 0 || engine() % 5 == 0 ? -1 : static_cast<i64>(engine() % static_cast<u64>(n));
+  return from_vector(v, shape);
+}
+
 std::function<Tensor(Args)> naive_map(std::function<double(const std::vector<double>&)> f) {
   return [f](Args xs) {
     Shape shape = xs[0].shape();

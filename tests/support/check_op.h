@@ -67,6 +67,8 @@ void set_value(const Tensor& x, const std::vector<i64>& index, double v);
 
 /// Uniform values in [low, high), reproducible.
 Tensor random_tensor(const Shape& shape, u64 seed, double low = -1, double high = 1, DType dtype = DType::f64);
+/// Indices i64 in [-1, n), reproducible; about one in five is -1, and others come again.
+Tensor random_index(const Shape& shape, i64 n, u64 seed);
 /// The same values in another memory layout: axes reversed, a gap between elements, a non-zero offset.
 Tensor strided_copy(const Tensor& x);
 /// max|a - b| / (1 + max|b|); infinite where shapes differ or one has NaN where the other does not.

@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "tests/support/listener.h"
+
 namespace moegrad::test {
 namespace {
 
@@ -19,23 +21,12 @@ void append(const std::string& line) {
 }
 
 // Sees every assertion that expects an error with a text.
-struct ErrorTexts : doctest::IReporter {
+struct ErrorTexts : Listener {
   explicit ErrorTexts(const doctest::ContextOptions&) {}
   void log_assert(const doctest::AssertData& a) override {
     if (!a.m_failed && (a.m_at & doctest::assertType::is_throws_with))
       append(fmt::format("error\t{}", a.m_exception.c_str()));
   }
-  void report_query(const doctest::QueryData&) override {}
-  void test_run_start() override {}
-  void test_run_end(const doctest::TestRunStats&) override {}
-  void test_case_start(const doctest::TestCaseData&) override {}
-  void test_case_reenter(const doctest::TestCaseData&) override {}
-  void test_case_end(const doctest::CurrentTestCaseStats&) override {}
-  void test_case_exception(const doctest::TestCaseException&) override {}
-  void subcase_start(const doctest::SubcaseSignature&) override {}
-  void subcase_end() override {}
-  void log_message(const doctest::MessageData&) override {}
-  void test_case_skipped(const doctest::TestCaseData&) override {}
 };
 REGISTER_LISTENER("error_texts", 1, ErrorTexts);
 
