@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <string_view>
 
 #include "core/observe.h"
@@ -13,7 +14,7 @@ namespace moegrad {
 namespace {
 
 thread_local bool recording_on = true;
-thread_local u64 last_serial = 0;
+std::atomic<u64> last_serial = 0;  // of all threads: what is made later has a larger one, whoever made it
 thread_local GradAudit* audit = nullptr;
 
 // A node carries its children's handles: to let the last handle of a long chain go would recurse once per node. Nodes
@@ -83,7 +84,8 @@ Tensor values_only(const Tensor& x) {
 Node::Input make_input(const Tensor& x_any, bool keep) {
   if (!x_any) return {};
   const Tensor x = dense(x_any);
-  Node::Input input{.node = x.body().node, .output = x.body().output, .dtype = x.dtype(), .shape = x.shape()};
+  Node::Input input{
+      .node = x.body().node, .output = x.body().output, .given = true, .dtype = x.dtype(), .shape = x.shape()};
   if (keep) {
     input.value = x;
     input.version = x.body().storage->version;
@@ -98,14 +100,12 @@ void attach(std::span<const Tensor> ys, const Ref<Node>& node, std::span<const T
   node->save_mask = saves.mask;
   node->extra = std::move(saves.extra);
   node->outputs = static_cast<int>(ys.size());
-  u64 newest = last_serial;
   int i = 0;
   for (const Tensor& x : inputs) {
     node->inputs.push_back(make_input(x, declares(*node, i)));
-    if (const Node* source = node->inputs[i].node.get()) newest = std::max(newest, source->serial);
     ++i;
   }
-  node->serial = last_serial = newest + 1;
+  node->serial = ++last_serial;
   if (saves.mask & kY) {
     node->y = values_only(ys[0]);
     node->y_version = ys[0].body().storage->version;

@@ -87,9 +87,10 @@ class GradArgs {
 /// One recorded op, or a leaf.
 struct Node : Pooled {
   struct Input {
-    Ref<Node> node;  // absent where no gradient flows
-    Tensor value;    // absent unless declared
-    int output = 0;  // of `node`
+    Ref<Node> node;      // absent where no gradient flows
+    Tensor value;        // absent unless declared
+    int output = 0;      // of `node`
+    bool given = false;  // false: an empty handle
     u32 version = 0;
     DType dtype{};
     Shape shape;
@@ -105,7 +106,7 @@ struct Node : Pooled {
 
   int refs = 0;
   int outputs = 1;
-  u64 serial = 0;  // grows with time: inputs always have smaller ones, also those that another thread made
+  u64 serial = 0;  // grows with time in all threads together: inputs always have smaller ones
   const char* name;
   u32 save_mask = kNone;
   bool released = false;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -19,21 +20,25 @@ double RouteTape::margin() const {
   return least;
 }
 
+int choice_axis(const Shape& scores, const Shape& indices) {
+  if (scores.rank() != indices.rank()) return -1;
+  for (int a = 0; a < scores.rank(); ++a)
+    if (scores[a] != indices[a]) return a;
+  return -1;
+}
+std::string Choice::text() const { return fmt::format("{} {}", name, to_string(indices.shape())); }
+
 std::string RouteTape::difference(const RouteTape& other) const {
-  for (std::size_t i = 0; i < std::min(choices_.size(), other.choices_.size()); ++i) {
-    const Choice &a = choices_[i], &b = other.choices_[i];
-    if (a.name != b.name || a.indices.shape() != b.indices.shape())
-      return fmt::format("choice {}: {} {} and {} {}", i, a.name, to_string(a.indices.shape()), b.name,
-                         to_string(b.indices.shape()));
-    const auto p = a.indices.to_vector<i64>(), q = b.indices.to_vector<i64>();
-    for (std::size_t k = 0; k < p.size(); ++k)
-      if (p[k] != q[k])
-        return fmt::format("choice {} ({} {}): element {} is {} and {}", i, a.name, to_string(a.indices.shape()), k,
-                           p[k], q[k]);
-  }
-  if (choices_.size() != other.choices_.size())
+  const i64 at = first_difference(other);
+  if (at < 0) return {};
+  const auto i = static_cast<std::size_t>(at);
+  if (i >= choices_.size() || i >= other.choices_.size())
     return fmt::format("{} choices and {}", choices_.size(), other.choices_.size());
-  return {};
+  const Choice &a = choices_[i], &b = other.choices_[i];
+  if (a.text() != b.text()) return fmt::format("choice {}: {} and {}", i, a.text(), b.text());
+  const auto p = a.indices.to_vector<i64>(), q = b.indices.to_vector<i64>();
+  const auto k = static_cast<std::size_t>(std::mismatch(p.begin(), p.end(), q.begin()).first - p.begin());
+  return fmt::format("choice {} ({}): element {} is {} and {}", i, a.text(), k, p[k], q[k]);
 }
 
 i64 RouteTape::first_difference(const RouteTape& other) const {

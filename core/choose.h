@@ -17,7 +17,13 @@ struct Choice {
   /// Smallest change of a score that could choose otherwise, in the scores' unit; measured only on request.
   double margin = 0;
   Shape scores;  ///< shape of what was chosen from
+
+  /// "top_k [2, 3]": its name and the shape of its indices.
+  std::string text() const;
 };
+
+/// The axis along which a choice was made: the first whose size differs between scores and indices; -1 if none does.
+int choice_axis(const Shape& scores, const Shape& indices);
 
 /// The choices of a run, in order.
 class RouteTape {

@@ -74,6 +74,7 @@ i32 sample(const std::vector<double>& logits, double temperature, double u) {
 std::vector<i32> generate(const LanguageModel& model, std::span<const i32> prompt, i64 count, double temperature,
                           Random& random) {
   if (prompt.empty()) throw Error("generate: the prompt must have a token; got none");
+  if (count < 0) throw Error(fmt::format("generate: count must be at least 0; got {}", count));
   if (!(temperature >= 0)) throw Error(fmt::format("generate: temperature must be at least 0; got {}", temperature));
   no_grad guard;
   std::vector<i32> tokens(prompt.begin(), prompt.end());

@@ -38,7 +38,7 @@ struct LanguageModel : Module {
 
 /// `count` further tokens, each drawn from the model's distribution at the given temperature (0: the likeliest) and fed
 /// back. The prompt has at least one token.
-///   Errors  Error: an empty prompt, or a temperature below 0
+///   Errors  Error: an empty prompt, a count or a temperature below 0
 std::vector<i32> generate(const LanguageModel& model, std::span<const i32> prompt, i64 count, double temperature,
                           Random& random);
 

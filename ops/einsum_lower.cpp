@@ -53,7 +53,7 @@ Split split_for_product(const TermLayout& t, const Group& group, const TermLayou
   constexpr i64 kThinProduct = 64;
   Split s = split_by_layout(t, group);
   const i64 products = product_of(t, s.outer);
-  if (products > 1 && product_of(t, s.inner) < kThinProduct && products * other.shape.elements() > t.shape.elements())
+  if (products > 1 && product_of(t, s.inner) < kThinProduct && other.shape.elements() > t.shape.elements() / products)
     return {{}, group};
   return s;
 }

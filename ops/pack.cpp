@@ -110,16 +110,20 @@ Packed pack(std::span<const Tensor> xs, std::string_view pattern) {
   const StarPattern p("pack", pattern);
   if (xs.empty()) p.fail("there must be at least one tensor; got none");
   Packed packed;
-  std::vector<Tensor> parts;
+  std::vector<Shape> flat;  // of each tensor, with one axis for those that "*" stands for
   for (std::size_t i = 0; i < xs.size(); ++i) {
     const Shape& shape = xs[i].shape();
     if (shape.rank() < p.before + p.after)
       p.fail(fmt::format("tensor {} must have {} or more axes; got {}", i, p.before + p.after, to_string(shape)));
     p.check_alike(xs[0].shape(), shape, i);
-    check_same_dtype("pack", xs[0], xs[i]);
+    if (xs[i].dtype() != xs[0].dtype())
+      throw DTypeError(fmt::format("{}tensors must have one dtype; got {} and {}", pattern_prefix("pack", pattern),
+                                   describe(xs[0]), describe(xs[i])));
     packed.shapes.emplace_back(shape.begin() + p.before, shape.end() - p.after);
-    parts.push_back(reshape(xs[i], p.with(shape, {packed.shapes.back().elements()})));
+    flat.push_back(p.with(shape, {packed.shapes.back().elements()}));
   }
+  std::vector<Tensor> parts;
+  for (std::size_t i = 0; i < xs.size(); ++i) parts.push_back(reshape(xs[i], flat[i]));
   packed.y = concat(parts, p.before);
   return packed;
 }

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/autograd.h"
+#include "core/choose.h"
 #include "core/structure.h"
 #include "ops/autodiff/describe_op.h"
 #include "ops/slice.h"
@@ -32,14 +33,6 @@ std::set<std::pair<i64, i64>> taken(const Tensor& indices, int axis, i64 cut) {
     if (v[i] < cut) y.insert({at / (inner * n) * inner + at % inner, v[i]});
   }
   return y;
-}
-
-// The axis along which a choice was made: the first whose size differs between scores and indices; -1 if none does.
-int choice_axis(const Tensor& scores, const Tensor& indices) {
-  if (scores.rank() != indices.rank()) return -1;
-  for (int a = 0; a < scores.rank(); ++a)
-    if (scores.shape()[a] != indices.shape()[a]) return a;
-  return -1;
 }
 
 std::vector<Tensor> values_of(std::span<const Tensor> xs) {
@@ -132,7 +125,7 @@ Trace::Found Trace::first_change(const Trace& other, const Prefix& prefix) const
     const bool along = !a.made.empty() && a.made[0] && has_axis(a.made[0], prefix.size);
     if (along && moved(other, i, prefix)) return named(origin(other, i, prefix));
     if (a.kind != Event::Kind::choice) continue;
-    const int axis = choice_axis(a.read[0], a.made[0]);
+    const int axis = choice_axis(a.read[0].shape(), a.made[0].shape());
     if (axis >= 0 && a.read[0].shape()[axis] == prefix.size &&
         taken(a.made[0], axis, prefix.cut) != taken(b.made[0], axis, prefix.cut))
       return named(i);

@@ -11,7 +11,8 @@ using ManyFunction = std::function<std::vector<Tensor>(const std::vector<Tensor>
 
 /// ys = fn(xs), with the gradients of fn; of its inner values nothing is kept.
 ///   Memory    between forward and backward: xs, ys and the tensors that fn uses besides; in backward what fn keeps by
-///             itself. fn runs twice
+///             itself. fn runs twice. A scaled one-hot is made dense where it is an argument or a result; where fn
+///             captures it, it stays as it is
 ///   Gradient  to xs and to every tensor that fn uses besides (parameters, or results of ops): the first run finds
 ///             them. Bit for bit what fn gives without checkpoint where a parameter is used within one checkpoint only;
 ///             sums over uses inside and outside are added in another order. Any order; checkpoints nest

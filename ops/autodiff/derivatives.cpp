@@ -77,13 +77,13 @@ std::vector<Tensor> rows_of_jacobian(const Tensor& y, const std::vector<Tensor>&
   for (i64 e = 0; e < y.size(); ++e) {
     const Tensor dy = reshape(place(ones({1}, y.dtype(), y.device()), 0, y.size(), e), y.shape());
     const auto g = gradient(y, xs, dy, {.create_graph = create_graph, .retain_graph = true});
-    for (std::size_t i = 0; i < xs.size(); ++i) rows[i].push_back(g[i]);
+    for (std::size_t i = 0; i < xs.size(); ++i) rows[i].push_back(flatten(g[i]));
   }
   std::vector<Tensor> found;
   for (std::size_t i = 0; i < xs.size(); ++i) {
     Shape shape = y.shape();
     for (const i64 n : xs[i].shape()) shape.push_back(n);
-    found.push_back(rows[i].empty() ? zeros(shape, y.dtype(), y.device()) : reshape(stack(rows[i], 0), shape));
+    found.push_back(rows[i].empty() ? zeros(shape, xs[i].dtype(), xs[i].device()) : reshape(stack(rows[i], 0), shape));
   }
   return found;
 }
@@ -101,17 +101,18 @@ Vjp vjp(const Function& fn, const std::vector<Tensor>& xs, const Tensor& dy, Gra
   if (dy.shape() != p.y.shape())
     throw ShapeError(fmt::format("vjp: dy must have the shape of y; got dy {} and y {}", to_string(dy.shape()),
                                  to_string(p.y.shape())));
-  return {result(p.y, options), gradient(p.y, p.xs, dy, options)};
+  return {result(p.y, options), results(gradient(p.y, p.xs, dy, options), options)};
 }
 
 Jvp jvp(const Function& fn, const std::vector<Tensor>& xs, const std::vector<Tensor>& tangents, GradOptions options) {
   check_like("jvp", "tangents", tangents, xs);
   Recording on(true);
   const Point p = evaluate("jvp", fn, xs, options.create_graph);
-  Tensor u = zeros_like(p.y).requires_grad_();
+  Tensor u;
   std::vector<Tensor> products;  // u^T J_i, each linear in u
   std::vector<Tensor> with;
   if (p.depends()) {
+    u = zeros_like(p.y).requires_grad_();
     const auto g = grad(p.y, p.xs, u, {.create_graph = true});
     for (std::size_t i = 0; i < g.size(); ++i) {
       if (!g[i].requires_grad()) continue;

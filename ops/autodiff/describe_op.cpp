@@ -23,7 +23,9 @@ std::string describe_op(const char* op, const std::string& attributes, std::span
 std::string describe_op(const Node& node) {
   std::vector<std::string> operands;
   for (int i = 0; i < node.inputs.size(); ++i)
-    operands.push_back(fmt::format("{} {}", name(node.inputs[i].dtype), to_string(node.inputs[i].shape)));
+    operands.push_back(node.inputs[i].given
+                           ? fmt::format("{} {}", name(node.inputs[i].dtype), to_string(node.inputs[i].shape))
+                           : "none");
   return call(node.name, node.attributes(), operands);
 }
 

@@ -26,20 +26,15 @@ Tensor draw(const Shape& shape, std::mt19937_64& random) {
 }
 
 std::string describe_choice(const RouteTape& tape, std::size_t i) {
-  const Choice& c = tape.choices()[i];
-  return fmt::format("choice {} ({} {})", i, c.name, to_string(c.indices.shape()));
+  return fmt::format("choice {} ({})", i, tape.choices()[i].text());
 }
 
 // ---- zeros: an outcome that no choice took, or a gradient that was lost
 
 // Outcomes among n that a choice could have taken and did not; empty if it was not among n.
 std::vector<i64> never_taken(const Choice& c, i64 n) {
-  const Shape& from = c.scores;
-  const Shape& to = c.indices.shape();
-  if (from.rank() != to.rank()) return {};
-  int axis = 0;  // along which it chose: the first that has another size
-  while (axis < from.rank() && from[axis] == to[axis]) ++axis;
-  if (axis == from.rank() || from[axis] != n) return {};
+  const int axis = choice_axis(c.scores, c.indices.shape());
+  if (axis < 0 || c.scores[axis] != n) return {};
   std::vector<bool> taken(static_cast<std::size_t>(n), false);
   for (const i64 i : c.indices.to_vector<i64>())
     if (i >= 0 && i < n) taken[static_cast<std::size_t>(i)] = true;
@@ -75,6 +70,9 @@ std::string note_on_zeros(const Doubles& gradient, const Shape& shape, const Rou
 class Checker {
  public:
   Checker(const std::vector<Tensor>& xs, const GradcheckOptions& options) : options_(options), random_(options.seed) {
+    if (options.order != 1 && options.order != 2)
+      throw Error(fmt::format("gradcheck: order must be 1 or 2; got {}", options.order));
+    if (!(options.eps > 0)) throw Error(fmt::format("gradcheck: eps must be above 0; got {}", options.eps));
     for (const Tensor& x : xs) {
       if (x.dtype() != DType::f64) throw_dtype("gradcheck", "f64", x.dtype());
       shapes_.push_back(x.shape());
@@ -125,7 +123,8 @@ class Checker {
       InputReport& input = report.inputs[i];
       if (order == 1) input.note = note_on_zeros(analytic, shapes_[i], base_);
       compare_input(scalar_of, order, i, analytic, report);
-      if (!input.ok && input.order == 1 && zero(analytic, 0, analytic.size()))
+      if (!input.ok && input.order == 1 && input.reason.empty() && std::isfinite(input.numeric) &&
+          zero(analytic, 0, analytic.size()))
         input.note = "no gradient, but the output changes with it: the gradient is lost on the way";
     }
   }
@@ -217,7 +216,7 @@ class Checker {
     worst.inputs = std::move(inputs);
   }
   static void note(const GradReport& r, InputReport& worst) {
-    if (!replaces(r, worst, false)) return;
+    if (!replaces(r, worst, !worst.reason.empty())) return;
     worst.ok = r.ok;
     worst.order = r.order;
     worst.element = r.element;
@@ -225,6 +224,7 @@ class Checker {
     worst.analytic = r.analytic;
     worst.error = r.error;
     worst.allowed = r.allowed;
+    worst.reason = r.reason;
   }
 
   const GradcheckOptions& options_;
@@ -284,6 +284,7 @@ double InputReport::relative() const {
 }
 
 std::string InputReport::text() const {
+  if (!reason.empty()) return fmt::format("{} {}: not compared: {}", name, to_string(shape), reason);
   std::string y = fmt::format("{} {}: {}", name, to_string(shape), ok ? "ok" : "WRONG");
   if (order > 0)
     y += fmt::format(", worst {}{}: numeric {:.6g}, analytic {:.6g}, relative error {:.2g}", place_in(shape, element),

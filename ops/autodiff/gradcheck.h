@@ -29,12 +29,12 @@ struct InputReport {
   int order = 0;
   i64 element = -1;  ///< in row-major order; -1: a random direction
   double numeric = 0, analytic = 0, error = 0, allowed = 0;
-  std::string
-      note;  ///< why a gradient of zeros is right ("no gradient for 3, which choice 0 (top_k) never takes"), or not
+  /// Why a gradient of zeros is right ("no gradient for 3, which choice 0 (top_k) never takes"), or not.
+  std::string note;
+  std::string reason;  ///< as GradReport::reason: why there is nothing to compare
   double relative() const;
   /// "w1 [4, 2]: ok, worst element 5 = [2, 1]: numeric 1.25, analytic 1.25, relative error 1e-11; no gradient for 3,
-  /// which
-  /// .."
+  /// which .."
   std::string text() const;
 };
 
@@ -64,7 +64,8 @@ struct GradReport {
 ///   Zeros    an input, or a position of its first axis, whose gradient is 0 everywhere passes where the differences
 ///            are 0, too. The report says if it belongs to an outcome that no choice took: an expert without tokens.
 ///            Where the differences are not 0, the gradient was lost
-///   Errors   DTypeError: an x is not f64.  Error: names are given, but not one for each x.  Whatever fn throws
+///   Errors   DTypeError: an x is not f64.  Error: names are given, but not one for each x; order is not 1 or 2,
+///            eps not above 0.  Whatever fn throws
 /// nn/gradcheck.h does this for the parameters of a module.
 /// Source: (f(x + eps) - f(x - eps)) / (2 eps), error O(eps^2).
 GradReport gradcheck(const Function& fn, const std::vector<Tensor>& xs, const GradcheckOptions& options = {});

@@ -111,6 +111,7 @@ TEST_CASE("language model: learns a repeating text, then continues it; dropout o
   CHECK(some.size() == 40);
   CHECK(some != generate(*model, prompt, 40, 5.0, random));
   CHECK_THROWS_WITH_AS(generate(*model, {}, 1, 1, random), "generate: the prompt must have a token; got none", Error);
+  CHECK_THROWS_WITH_AS(generate(*model, prompt, -1, 1, random), "generate: count must be at least 0; got -1", Error);
   CHECK_THROWS_WITH_AS(generate(*model, prompt, 1, -1, random), "generate: temperature must be at least 0; got -1",
                        Error);
 }

@@ -140,3 +140,10 @@ TEST_CASE("einsum: gates that meet a one-hot whose class is summed pass along it
   check_pair(p, gates, all_but(K), {A});
   CHECK(one_hot_of(contract(p, gates, kAllLabels, DType::f64).x) != nullptr);
 }
+
+TEST_CASE("einsum: thin products beside an operand that is large only by repetition") {
+  // 64 products of 2 rows, and 2^59 elements that are one number: their product has too many elements, not the plan.
+  const Tensor x = expand(ones({64, 1, 1}), {64, 2, 2}), w = expand(ones({1, 1}), {2, i64{1} << 58});
+  CHECK_THROWS_WITH_AS(einsum("ipk,kj->ipj", x, w),
+                       "memory: 576460752303423488 elements of f32 are more than any machine has", Error);
+}

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 #include <functional>
 #include <map>
 
@@ -15,80 +14,12 @@
 #include "ops/reduce.h"
 #include "ops/views.h"
 #include "tests/support/check_op.h"
+#include "tests/support/naive_einsum.h"
 
 using namespace moegrad;
 using namespace moegrad::test;
 
 namespace {
-
-// Nested loops over every letter, with its own tiny parser (letters only, "->" given).
-Tensor naive_einsum(const std::string& equation, Args xs) {
-  std::vector<std::string> in(1);
-  std::string out;
-  bool right = false;
-  for (std::size_t i = 0; i < equation.size(); ++i) {
-    const char c = equation[i];
-    if (c == '-')
-      right = true, ++i;
-    else if (c == ',')
-      in.emplace_back();
-    else
-      (right ? out : in.back()) += c;
-  }
-  std::map<char, i64> size;
-  for (std::size_t i = 0; i < in.size(); ++i)
-    for (std::size_t k = 0; k < in[i].size(); ++k)
-      size[in[i][k]] = std::max(size[in[i][k]], xs[i].shape()[static_cast<int>(k)]);
-  std::string letters = out;
-  for (const auto& [c, n] : size)
-    if (out.find(c) == std::string::npos) letters += c;
-  Shape all, result;
-  for (char c : letters) all.push_back(size[c]);
-  for (char c : out) result.push_back(size[c]);
-  Tensor y = zeros(result, DType::f64);
-  for_each_index(all, [&](const std::vector<i64>& at) {
-    double product = 1;
-    for (std::size_t i = 0; i < in.size(); ++i) {
-      std::vector<i64> where;
-      for (std::size_t k = 0; k < in[i].size(); ++k)
-        where.push_back(xs[i].shape()[static_cast<int>(k)] == 1 ? 0 : at[letters.find(in[i][k])]);
-      product *= value_at(xs[i], where);
-    }
-    const std::vector<i64> to(at.begin(), at.begin() + static_cast<std::ptrdiff_t>(out.size()));
-    set_value(y, to, value_at(y, to) + product);
-  });
-  return y;
-}
-
-// The same equation in letters only, with "->": "..." becomes the digits 0.., counted from the right.
-std::string spelled_out(std::string text, Args xs) {
-  text.erase(std::remove(text.begin(), text.end(), ' '), text.end());
-  const std::size_t arrow = text.find("->");
-  const std::string left = text.substr(0, arrow);
-  std::string y, widest, all;
-  std::size_t operand = 0, begin = 0;
-  while (begin <= left.size()) {
-    std::string term = left.substr(begin, left.find(',', begin) - begin);
-    begin += term.size() + 1;
-    std::string axes;
-    const std::size_t dots = term.find("...");
-    const int rest = xs[operand].rank() - static_cast<int>(term.size()) + (dots == term.npos ? 0 : 3);
-    for (int i = rest - 1; i >= 0; --i) axes += static_cast<char>('0' + i);
-    if (dots != term.npos) term.replace(dots, 3, axes);
-    if (axes.size() > widest.size()) widest = axes;
-    y += (operand++ ? "," : "") + term;
-    all += term;
-  }
-  std::string result = arrow == text.npos ? "" : text.substr(arrow + 2);
-  if (const std::size_t dots = result.find("..."); dots != result.npos) result.replace(dots, 3, widest);
-  std::sort(all.begin(), all.end());  // upper case before lower case
-  if (arrow == text.npos) {
-    result = widest;
-    for (char c : all)
-      if (std::isalpha(static_cast<unsigned char>(c)) && std::count(all.begin(), all.end(), c) == 1) result += c;
-  }
-  return y + "->" + result;
-}
 
 struct Row {
   const char* equation;
@@ -101,7 +32,7 @@ void check_rows(std::span<const Row> rows) {
     CAPTURE(row.equation);
     check_op({.name = "einsum",
               .op = [&](Args x) { return einsum(row.equation, x); },
-              .reference = [&](Args x) { return naive_einsum(spelled_out(row.equation, x), x); },
+              .reference = [&](Args x) { return naive_einsum(row.equation, x); },
               .inputs = std::vector<Input>(row.shapes.begin(), row.shapes.end()),
               .seed = ++seed});
   }

@@ -4,6 +4,7 @@
 
 #include "core/errors.h"
 #include "ops/cast.h"
+#include "ops/views.h"
 #include "tests/support/check_op.h"
 
 using namespace moegrad;
@@ -66,8 +67,10 @@ TEST_CASE("unpack: the inverse of pack, also with one size worked out") {
   for (const std::vector<Shape>& shapes :
        {std::vector<Shape>{{3, 2}, {}, {5, 0}}, {{-1, 2}, {}, {5, 0}}, {{3, 2}, {}, {5, -1}}, {{3, 2}, {-1}, {0}}}) {
     const std::vector<Tensor> back = unpack(pack(xs, "b * d").y, shapes, "b * d");
-    CHECK_EQ(back.size(), 3);
-    for (std::size_t i = 0; i < 2 && shapes[1].empty(); ++i) CHECK_LE(difference(back[i], xs[i]), 0);
+    REQUIRE_EQ(back.size(), 3);
+    CHECK_LE(difference(back[0], xs[0]), 0);
+    CHECK_LE(difference(reshape(back[1], {2, 4}), xs[1]), 0);
+    CHECK_EQ(back[2].size(), 0);
   }
   const Tensor x = random_tensor({6, 2}, 1);
   CHECK_EQ(unpack(x, {{6}}, "* c")[0].body().storage.get(), x.body().storage.get());  // views
@@ -89,7 +92,7 @@ TEST_CASE("pack, unpack: what is wrong, with the pattern") {
   CHECK_THROWS_WITH_AS(pack(std::vector<Tensor>{}, "*"), "pack \"*\": there must be at least one tensor; got none",
                        ShapeError);
   CHECK_THROWS_WITH_AS(pack({x, zeros({2, 3}, DType::f64)}, "a *"),
-                       "pack: operands must have one dtype; got f32 [2, 3] and f64 [2, 3]", DTypeError);
+                       "pack \"a *\": tensors must have one dtype; got f32 [2, 3] and f64 [2, 3]", DTypeError);
   CHECK_THROWS_WITH_AS(unpack(x, {{3}}, "a b *"), "unpack \"a b *\": x must have 3 axes; got [2, 3]", ShapeError);
   CHECK_THROWS_WITH_AS(unpack(x, {{2}, {2}}, "a *"),
                        "unpack \"a *\": shapes must add up to the axis; got [2], [2] for an axis of size 3",

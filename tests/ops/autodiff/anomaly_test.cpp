@@ -6,6 +6,7 @@
 
 #include "nn/context.h"
 #include "ops/autodiff/checkpoint.h"
+#include "ops/autodiff/describe_op.h"
 #include "ops/ops.h"
 
 using namespace moegrad;
@@ -125,4 +126,11 @@ TEST_CASE("anomaly: a several-output op, an empty tensor, and nothing outside th
                        "anomaly: values must be finite; got inf at element 1 of the gradient that came to the output 1 "
                        "of split(f64 [3]; axis = 0, 2 parts)",
                        AnomalyError);
+}
+
+TEST_CASE("describe_op: an operand that was not given is none") {
+  const Tensor x = ones({2, 3}, DType::f64).requires_grad_();
+  const Tensor y = record("two", zeros({2, 3}, DType::f64), {x, Tensor{}}, saves(kNone),
+                          [](const GradArgs& g) -> Grads { return {g.dy}; });
+  CHECK(describe_op(*y.body().node) == "two(f64 [2, 3], none)");
 }

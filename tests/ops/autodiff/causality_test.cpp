@@ -209,3 +209,8 @@ TEST_CASE("causality: error texts") {
                        "causality_check: fn must give the same for the same x; got two values (is there dropout?)",
                        Error);
 }
+
+TEST_CASE("causality: a NaN that is always there is no dropout") {
+  const auto fn = [](const Tensor& x) { return log(x - 100.0); };
+  CHECK(verdict(fn) == "safe");
+}

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <thread>
+
 #include "core/choose.h"
 #include "core/memory.h"
 #include "core/random.h"
@@ -249,4 +251,18 @@ TEST_CASE("checkpoint: a function that does something else the second time is an
   CHECK_THROWS_WITH_AS(checkpoint([](const Tensors&) { return Tensors{Tensor()}; }, {x}),
                        "checkpoint: fn must return tensors; got an empty handle as output 0", Error);
   CHECK(grad(sum(exp(x)), {x})[0].size() == 3);  // nothing is left behind
+}
+
+TEST_CASE("checkpoint: parameters that another thread made get their gradients") {
+  const Tensor p = tensor({2, 3}, DType::f64).requires_grad_(), x = tensor({5, 7}, DType::f64).requires_grad_();
+  std::vector<double> dp, dx;
+  std::thread([&] {  // has made no node yet, so that its own could seem older
+    const Tensor y = checkpoint([&](const Tensor& in) { return in * p; }, x);
+    const auto g = grad(sum(y), {p, x});
+    dp = g[0].to_vector<double>();
+    dx = g[1].to_vector<double>();
+  })
+      .join();
+  CHECK(dp == std::vector<double>{5, 7});
+  CHECK(dx == std::vector<double>{2, 3});
 }

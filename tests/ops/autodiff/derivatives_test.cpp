@@ -191,3 +191,31 @@ TEST_CASE("derivatives: error texts") {
                        "[1, 1, 1, 1, 1, 1, 1]",
                        ShapeError);
 }
+
+TEST_CASE("vjp: without create_graph its results are values, also where dy has a graph") {
+  const Tensor dy = ones({2}, DType::f64).requires_grad_();
+  const VjpOfOne r = vjp([](const Tensor& x) { return x; }, ones({2}, DType::f64), dy);
+  CHECK_FALSE(r.dx.requires_grad());
+}
+
+TEST_CASE("jacobian: of one element by as many axes as there can be; an empty y keeps the dtype of x") {
+  Shape shape(12, 1);
+  shape[11] = 3;
+  const Tensor x = random_tensor(shape, 1);
+  const Tensor j = jacobian([](const Tensor& a) { return sum(a * a); }, x);
+  CHECK_EQ(j.shape(), shape);
+  CHECK_LE(difference(j, x * 2.0), 1e-14);
+  const Tensor none = jacobian(
+      [](const Tensor& a) {
+        return cast(slice(a, 0, {0, 0}), DType::f32);
+      },
+      ones({3}, DType::f64));
+  CHECK_EQ(none.shape(), Shape{0, 3});
+  CHECK_EQ(none.dtype(), DType::f64);
+}
+
+TEST_CASE("jvp: of a function whose output is integer is zero") {
+  const auto r = jvp([](const Tensor& x) { return argmax(x, 0); }, tensor({1, 3}, DType::f64), ones({2}, DType::f64));
+  CHECK_EQ(r.y.item(), 1);
+  CHECK_EQ(r.dy.item(), 0);
+}

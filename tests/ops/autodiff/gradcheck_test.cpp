@@ -192,3 +192,19 @@ TEST_CASE("gradcheck: works where recording is off, and leaves it off") {
   CHECK(gradcheck([](const std::vector<Tensor>& x) { return exp(x[0]); }, {random_tensor({2}, 1)}).ok);
   CHECK_FALSE(recording());
 }
+
+TEST_CASE("gradcheck: where a choice flips, nothing is said to be lost") {
+  const Tensor near = tensor({1, 1 + 1e-7}, DType::f64);
+  const GradReport report = gradcheck([](const std::vector<Tensor>& x) { return top_k(x[0], 1).values; }, {near});
+  REQUIRE_FALSE(report.ok);
+  CHECK(report.flips);
+  CHECK(report.inputs[0].note == "no gradient for 0, which choice 0 (top_k [1]) never takes");
+  CHECK(report.inputs[0].text().rfind("input 0 [2]: not compared: a step of", 0) == 0);
+}
+
+TEST_CASE("gradcheck: options that check nothing are refused") {
+  const Function f = [](const std::vector<Tensor>& x) { return x[0] * x[0]; };
+  const std::vector<Tensor> xs{ones({2}, DType::f64)};
+  CHECK_THROWS_WITH_AS(gradcheck(f, xs, {.order = 3}), "gradcheck: order must be 1 or 2; got 3", Error);
+  CHECK_THROWS_WITH_AS(gradcheck(f, xs, {.eps = 0}), "gradcheck: eps must be above 0; got 0", Error);
+}
