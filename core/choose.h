@@ -28,6 +28,8 @@ int choice_axis(const Shape& scores, const Shape& indices);
 /// The choices of a run, in order.
 class RouteTape {
  public:
+  RouteTape() = default;
+  explicit RouteTape(std::vector<Choice> choices) : choices_(std::move(choices)) {}
   const std::vector<Choice>& choices() const { return choices_; }
   void clear() { choices_.clear(); }
   /// Smallest margin of all choices; +infinity if there are none.

@@ -3,18 +3,17 @@
 #include <fmt/format.h>
 
 #include "ops/activation.h"
+#include "ops/arithmetic.h"
 
 namespace moegrad {
 
 Activation activation_by_name(std::string_view name) {
-  constexpr std::pair<const char*, Activation> kNames[] = {{"relu", Activation::relu},
-                                                           {"gelu", Activation::gelu},
-                                                           {"silu", Activation::silu},
-                                                           {"swiglu", Activation::swiglu},
-                                                           {"geglu", Activation::geglu}};
+  constexpr std::pair<const char*, Activation> kNames[] = {{"relu", Activation::relu},   {"gelu", Activation::gelu},
+                                                           {"silu", Activation::silu},   {"swiglu", Activation::swiglu},
+                                                           {"geglu", Activation::geglu}, {"reglu", Activation::reglu}};
   for (const auto& [known, activation] : kNames)
     if (name == known) return activation;
-  throw Error(fmt::format("activation: must be relu, gelu, silu, swiglu or geglu; got {}", name));
+  throw Error(fmt::format("activation: must be relu, gelu, silu, swiglu, geglu or reglu; got {}", name));
 }
 
 Tensor apply(Activation a, const Tensor& x) {
@@ -23,15 +22,17 @@ Tensor apply(Activation a, const Tensor& x) {
     case Activation::gelu: return gelu(x);
     case Activation::silu: return silu(x);
     case Activation::swiglu:
-    case Activation::geglu: break;
+    case Activation::geglu:
+    case Activation::reglu: break;
   }
-  throw Error("activation: swiglu and geglu need a gate and a value; got one tensor");
+  throw Error("activation: swiglu, geglu and reglu need a gate and a value; got one tensor");
 }
 
 Tensor apply(Activation a, const Tensor& gate, const Tensor& up) {
   switch (a) {
     case Activation::swiglu: return swiglu(gate, up);
     case Activation::geglu: return geglu(gate, up);
+    case Activation::reglu: return relu(gate) * up;
     case Activation::relu:
     case Activation::gelu:
     case Activation::silu: break;

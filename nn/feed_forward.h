@@ -7,11 +7,13 @@
 
 namespace moegrad {
 
-enum class Activation { relu, gelu, silu, swiglu, geglu };
+enum class Activation { relu, gelu, silu, swiglu, geglu, reglu };
 /// The activation of that name. Throws Error: there is none.
 Activation activation_by_name(std::string_view name);
-/// True for swiglu and geglu, which have a third weight.
-constexpr bool is_gated(Activation a) { return a == Activation::swiglu || a == Activation::geglu; }
+/// True for swiglu, geglu and reglu, whose value is multiplied by a gate.
+constexpr bool is_gated(Activation a) {
+  return a == Activation::swiglu || a == Activation::geglu || a == Activation::reglu;
+}
 /// a(x) for an activation that is not gated.
 Tensor apply(Activation a, const Tensor& x);
 /// a(gate) up for a gated one.

@@ -42,6 +42,7 @@ class Pass {
     if (caller_) {
       caller_->records.insert(caller_->records.end(), child.records.begin(), child.records.end());
       if (draws) *caller_->random = *draws;
+      caller_->replayed.used = child.replayed.used;
     }
     return ys;
   }

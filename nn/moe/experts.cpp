@@ -4,68 +4,92 @@
 
 #include <cmath>
 
+#include "nn/moe/slot_batch.h"
 #include "ops/ops.h"
 
 namespace moegrad {
 namespace {
 
-// Slots as the products read them: [P, D] and the first slot of every expert, or [G, E, C, D].
-struct SlotBatch {
-  Tensor begin, expert_of_slot;  // dropless only
+// The initial bias of a Linear with `in` inputs, for each of E experts.
+Tensor bias_of(Init& init, i64 experts, i64 in, i64 out) {
+  const double bound = 1 / std::sqrt(static_cast<double>(in));
+  return init.uniform({experts, out}, -bound, bound);
+}
 
-  Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b) const {
-    const Tensor y = begin ? grouped_matmul(x, w, begin) : einsum("gecd,edf->gecf", x, w);
-    if (!b) return y;
-    return y + (begin ? index_select(b, 0, expert_of_slot) : unsqueeze(b, 1));  // [P, F], or [E, 1, F]
-  }
-};
-
-// The expert of every slot; -1 where the slot is empty.
-Tensor expert_of_slots(const Routing& r) {
-  const Tensor slot = arange(0, static_cast<double>(r.dispatch.dim(1)));  // [P]
-  const Tensor later =
-      sum(ge(unsqueeze(slot, 1), unsqueeze(slice(r.begin, 0, {1, kEnd}), 0)), -1);  // experts that end at or before it
-  return later - cast(eq(later, scalar(static_cast<double>(r.experts), DType::i64)), DType::i64) *
-                     scalar(static_cast<double>(r.experts) + 1, DType::i64);
+void check_experts(const char* who, i64 experts) {
+  if (experts < 1) throw Error(fmt::format("{}: experts must be >= 1; got {}", who, experts));
 }
 
 }  // namespace
 
-FeedForwardExperts::FeedForwardExperts(i64 width, Options o, Init& init) : options(o) {
-  if (o.experts < 1) throw Error(fmt::format("FeedForwardExperts: experts must be >= 1; got {}", o.experts));
-  const i64 E = o.experts, F = o.hidden > 0 ? o.hidden : 4 * width;
-  const double gain = Linear::Options{}.gain;
-  const auto bias = [&](i64 n, i64 in) {
-    return o.bias
-               ? init.uniform({E, n}, -1 / std::sqrt(static_cast<double>(in)), 1 / std::sqrt(static_cast<double>(in)))
-               : Tensor{};
-  };
-  w1 = init.kaiming_uniform({E, width, F}, width, gain);
-  b1 = bias(F, width);
-  w2 = init.kaiming_uniform({E, F, width}, F, gain * o.output_gain);
-  b2 = bias(width, F);
-  if (!is_gated(o.activation)) return;
-  w3 = init.kaiming_uniform({E, width, F}, width, gain);
-  b3 = bias(F, width);
+// ---- linear
+
+LinearExperts::LinearExperts(i64 width, Options o, Init& init) : options(o) {
+  check_experts("LinearExperts", o.experts);
+  const i64 out = o.out > 0 ? o.out : width;
+  weight = init.kaiming_uniform({o.experts, width, out}, width, o.gain);
+  if (o.bias) bias = bias_of(init, o.experts, width, out);
 }
 
-Tensor FeedForwardExperts::forward(const Tensor& slots, const Routing& r) const {
-  const i64 groups = slots.dim(0), P = slots.dim(1), D = slots.dim(2);
-  const SlotBatch batch{r.begin, r.begin && options.bias ? expert_of_slots(r) : Tensor{}};
-  const Tensor x = r.begin ? slots[0] : reshape(slots, {groups, r.experts, P / r.experts, D});
-  const Tensor h1 = batch.linear(x, w1, b1);
-  const Tensor h = w3 ? apply(options.activation, h1, batch.linear(x, w3, b3)) : apply(options.activation, h1);
-  return reshape(batch.linear(h, w2, b2), {groups, P, w2.dim(2)});
+Tensor LinearExperts::forward(const Tensor& slots, const Routing& r, Context&) const {
+  const SlotBatch batch(r, options.bias);
+  return batch.join(batch.linear(batch.split(slots), weight, bias));
+}
+
+void LinearExperts::members(Members& m) {
+  m.stack("{}.weight", weight, {.active = options.active, .transposed = true});
+  m.stack("{}.bias", bias, {.active = options.active});
+}
+
+// ---- feed-forward
+
+FeedForwardExperts::FeedForwardExperts(i64 width, Options o, Init& init) : options(o), hidden_dropout(o.dropout) {
+  check_experts("FeedForwardExperts", o.experts);
+  const bool gated = is_gated(o.activation), joined = gated && o.gate != Gate::separate;
+  if (!gated && o.gate != Gate::separate)
+    throw Error("FeedForwardExperts: a gate in half of w1 needs a gated activation; got one without");
+  const i64 E = o.experts, F = o.hidden > 0 ? o.hidden : 4 * width;
+  const double gain = Linear::Options{}.gain;
+  w1 = init.kaiming_uniform({E, width, joined ? 2 * F : F}, width, gain);
+  if (o.bias) b1 = bias_of(init, E, width, joined ? 2 * F : F);
+  w2 = init.kaiming_uniform({E, F, width}, F, gain * o.output_gain);
+  if (o.output_bias) b2 = bias_of(init, E, F, width);
+  if (o.value_scale) value_scale = init.ones({E, F});
+  if (!gated || joined) return;
+  w3 = init.kaiming_uniform({E, width, F}, width, gain);
+  if (o.bias) b3 = bias_of(init, E, width, F);
+}
+
+Tensor FeedForwardExperts::forward(const Tensor& slots, const Routing& r, Context& context) const {
+  const SlotBatch batch(r, b1 || b2 || value_scale);
+  const Tensor x = batch.split(slots);
+  const Tensor first = batch.linear(x, w1, b1);
+  Tensor h;
+  if (!is_gated(options.activation)) {
+    h = apply(options.activation, first);
+  } else if (w3) {
+    h = apply(options.activation, first, batch.linear(x, w3, b3));
+  } else {
+    const std::vector<Tensor> halves = chunk(first, 2, -1);
+    const bool gate_first = options.gate == Gate::first;
+    h = apply(options.activation, halves[gate_first ? 0 : 1], halves[gate_first ? 1 : 0]);
+  }
+  if (value_scale) h = h * batch.per_slot(value_scale);
+  return batch.join(batch.linear(hidden_dropout.forward(h, context), w2, b2));
 }
 
 void FeedForwardExperts::members(Members& m) {
-  const Stack weight{.active = options.active, .transposed = true}, bias{.active = options.active};
-  m.stack("{}.w1.weight", w1, weight);
-  m.stack("{}.w1.bias", b1, bias);
-  m.stack("{}.w2.weight", w2, weight);
-  m.stack("{}.w2.bias", b2, bias);
-  m.stack("{}.w3.weight", w3, weight);
-  m.stack("{}.w3.bias", b3, bias);
+  const Stack weight{.active = options.active, .transposed = true}, row{.active = options.active};
+  const auto add = [&](const char* name, const char* what, Tensor& x, Stack stack) {
+    m.stack(fmt::format("{{}}.{}{}", name, what), x, stack);
+  };
+  add(options.names.w1, ".weight", w1, weight);
+  add(options.names.w1, ".bias", b1, row);
+  add(options.names.w2, ".weight", w2, weight);
+  add(options.names.w2, ".bias", b2, row);
+  add(options.names.w3, ".weight", w3, weight);
+  add(options.names.w3, ".bias", b3, row);
+  add(options.names.value_scale, "", value_scale, row);
 }
 
 }  // namespace moegrad

@@ -12,22 +12,50 @@ MoE::MoE(std::unique_ptr<Router> r, std::unique_ptr<Experts> e, double dropout)
 void MoE::members(Members& m) {
   m.child("router", *router);
   m.child("experts", *experts);
+  if (shared) m.child("shared", *shared);
 }
 
-Tensor MoE::forward(const Tensor& x_any, Context& context) const {
-  if (x_any.rank() < 2) throw ShapeError(fmt::format("MoE: x must be [.., N, D]; got {}", to_string(x_any.shape())));
-  const i64 D = x_any.dim(-1), N = one_group ? -1 : x_any.dim(-2);
-  Tensor x = one_group || x_any.rank() == 2 ? reshape(x_any, {1, x_any.size() / std::max<i64>(D, 1), D})
-                                            : reshape(x_any, {x_any.size() / std::max<i64>(N * D, 1), N, D});
+namespace {
 
-  const Routing r = router->route(x, context);
-  if (r.begin) x = reshape(x, {1, x.dim(0) * x.dim(1), D});  // dropless routing has one group
+// x [.., N, D] -> [G, N, D].
+Tensor in_groups(const Tensor& x, bool one_group) {
+  if (x.rank() < 2) throw ShapeError(fmt::format("MoE: x must be [.., N, D]; got {}", to_string(x.shape())));
+  i64 groups = 1;
+  for (int axis = 0; !one_group && axis < x.rank() - 2; ++axis) groups *= x.dim(axis);
+  i64 rows = 1;
+  for (int axis = 0; axis < x.rank() - 1; ++axis) rows *= x.dim(axis);
+  return reshape(x, {groups, groups == 0 ? x.dim(-2) : rows / groups, x.dim(-1)});
+}
+
+}  // namespace
+
+Tensor MoE::forward(const Tensor& x, Context& context) const { return process(x, route(x, context), context); }
+
+Routing MoE::route(const Tensor& x_any, Context& context) const {
+  const Tensor x = in_groups(x_any, one_group);
+  return router->route(x, context.mask_of("MoE", {x.dim(0), x.dim(1)}), context);
+}
+
+Tensor MoE::run_experts(const Tensor& slots, const Routing& r, Context& context) const {
+  const Inside here(context, "experts");
+  return experts->forward(slots, r, context);
+}
+
+Tensor MoE::process(const Tensor& x_any, const Routing& r, Context& context) const {
+  const Tensor x = in_groups(x_any, one_group || r.dropless());  // dropless routing has one group
 
   const Tensor slots = einsum("gpn,gnd->gpd", r.dispatch, x);
-  const Tensor out = experts->forward(slots, r);
-  const Tensor y = einsum("gpn,gpd->gnd", r.combine, out);
+  const Tensor out = run_experts(slots, r, context);
+  Tensor y = einsum("gpn,gpd->gnd", r.combine, out);
 
-  return output_dropout.forward(reshape(y, x_any.shape()), context);
+  Shape shape = x_any.shape();
+  shape[shape.rank() - 1] = y.dim(-1);
+  y = reshape(y, shape);
+  if (shared) {
+    const Inside here(context, "shared");
+    y = y + shared->forward(x_any, context);
+  }
+  return output_dropout.forward(y, context);
 }
 
 std::unique_ptr<MoE> make_moe(i64 width, const MoEOptions& o, Init& init) {
@@ -40,6 +68,7 @@ std::unique_ptr<MoE> make_moe(i64 width, const MoEOptions& o, Init& init) {
                                             .hidden = o.hidden,
                                             .activation = o.activation,
                                             .bias = o.bias,
+                                            .output_bias = o.bias,
                                             .output_gain = o.output_gain,
                                             .active = o.k};
   return std::make_unique<MoE>(std::move(router), std::make_unique<FeedForwardExperts>(width, experts, init),

@@ -8,20 +8,30 @@ namespace moegrad {
 
 /// Any router with any experts: every token is sent to slots, experts process their slots, and each token adds up what
 /// its slots gave.
-///   slots_p = sum_n dispatch_pn x_n;   out_p = expert(slots_p);   y_n = sum_p combine_pn out_p
-///   Shapes   x [.., N, D] -> y, same shape; leading axes are routing groups, each with its own capacity
-///            (one_group: all tokens in one)
-///   Errors   ShapeError: x has fewer than two axes
+///   slots_p = sum_n dispatch_pn x_n;   out_p = expert(slots_p);   y_n = sum_p combine_pn out_p + shared(x_n)
+///   Shapes   x [.., N, D] -> y [.., N, D'], D' the experts' width, mostly D; leading axes are routing groups, each with
+///            its own capacity (one_group: all tokens in one)
+///   Mask     of the context, bool [.., N]: masked tokens are in no slot, and their routed part of y is 0
+///   Shared   a layer that every token passes through, beside its experts
+///   Errors   ShapeError: x has fewer than two axes, the mask is not one of its rows
 ///   Source   GShard (2020), arXiv:2006.16668, Algorithm 2, with slots in place of (expert, capacity)
 struct MoE : Layer {
   MoE(std::unique_ptr<Router> router, std::unique_ptr<Experts> experts, double dropout = 0);
   Tensor forward(const Tensor& x, Context& context) const override;
   void members(Members& m) override;
 
+  /// forward is these two: what the router decides, and what a routing does with x.
+  Routing route(const Tensor& x, Context& context) const;
+  Tensor process(const Tensor& x, const Routing& routing, Context& context) const;
+
   std::unique_ptr<Router> router;
   std::unique_ptr<Experts> experts;
+  std::unique_ptr<Layer> shared;  ///< may be absent
   Dropout output_dropout;
   bool one_group = false;
+
+ private:
+  Tensor run_experts(const Tensor& slots, const Routing& routing, Context& context) const;
 };
 
 /// The usual choice: a top-k router and feed-forward experts.

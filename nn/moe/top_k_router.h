@@ -27,7 +27,7 @@ struct TopKRouter : Router {
         true;  ///< gates of a token sum to 1 (before dropping); else they are the probabilities themselves
   };
   TopKRouter(i64 width, Options options, Init& init);
-  Routing route(const Tensor& x, Context& context) const override;
+  Routing route(const Tensor& x, const Tensor& mask, Context& context) const override;
   void members(Members& m) override;
 
   Options options;

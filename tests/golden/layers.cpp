@@ -8,7 +8,14 @@
 
 namespace moegrad::golden {
 
-Layers layers() { return {}; }
+Layers layers() {
+  Layers all;
+  for (Layers (*table)() : {soft_moe_layers, vision_layers, mixtures_layers, moefy_layers, st_moe_layers})
+    for (auto& [name, adapter] : table())
+      if (!all.emplace(name, std::move(adapter)).second)
+        throw CaseError(fmt::format("two adapters have the name '{}'", name));
+  return all;
+}
 
 std::string class_of(const Bundle& bundle) {
   const std::string source = bundle.text("source");

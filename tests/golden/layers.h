@@ -27,7 +27,13 @@ struct LayerRun {
 };
 using LayerAdapter = std::function<LayerRun(LayerFile& file)>;
 using Layers = std::map<std::string, LayerAdapter>;  ///< by class_of
-Layers layers();
+Layers layers();                                     ///< all of these. Throws CaseError: two tables have one class
+
+Layers soft_moe_layers();  // layers_soft_moe.cpp: soft-moe-pytorch
+Layers vision_layers();    // layers_vision.cpp: soft-moe
+Layers mixtures_layers();  // layers_mixtures.cpp: pytorch-mixtures and the notebook
+Layers moefy_layers();     // layers_moefy.cpp
+Layers st_moe_layers();    // layers_st_moe.cpp
 
 /// The class whose numbers a layer file holds: "soft-moe-pytorch SoftMoE" of the source "soft-moe-pytorch SoftMoE @
 /// ..".

@@ -21,7 +21,8 @@ TEST_CASE("feed-forward: one number in, two hidden, by hand, for every activatio
                                                              {"gelu", gelu_of},
                                                              {"silu", silu_of},
                                                              {"swiglu", silu_of},
-                                                             {"geglu", gelu_of}};
+                                                             {"geglu", gelu_of},
+                                                             {"reglu", [](double x) { return x > 0 ? x : 0; }}};
   for (const auto& [name, a] : rows) {
     CAPTURE(name);
     Random random(1);
@@ -45,7 +46,7 @@ TEST_CASE("feed-forward: one number in, two hidden, by hand, for every activatio
 }
 
 TEST_CASE("feed-forward: gradients of input and all parameters") {
-  for (const Activation a : {Activation::gelu, Activation::swiglu, Activation::geglu}) {
+  for (const Activation a : {Activation::gelu, Activation::swiglu, Activation::geglu, Activation::reglu}) {
     Random random(1);
     Init init(random, DType::f64);
     FeedForward layer(3, {.hidden = 4, .activation = a}, init);
@@ -61,10 +62,10 @@ TEST_CASE("feed-forward: sizes and errors") {
   CHECK(FeedForward(8, {}, init).parameter_count() == 8 * 32 * 2 + 32 + 8);
   CHECK(FeedForward(8, {.hidden = 16, .activation = Activation::swiglu, .bias = false}, init).parameter_count() ==
         8 * 16 * 3);
-  CHECK_THROWS_WITH_AS(activation_by_name("tanh"), "activation: must be relu, gelu, silu, swiglu or geglu; got tanh",
-                       Error);
+  CHECK_THROWS_WITH_AS(activation_by_name("tanh"),
+                       "activation: must be relu, gelu, silu, swiglu, geglu or reglu; got tanh", Error);
   CHECK_THROWS_WITH_AS(apply(Activation::swiglu, ones({1})),
-                       "activation: swiglu and geglu need a gate and a value; got one tensor", Error);
+                       "activation: swiglu, geglu and reglu need a gate and a value; got one tensor", Error);
   CHECK_THROWS_WITH_AS(apply(Activation::relu, ones({1}), ones({1})),
                        "activation: relu, gelu and silu take one tensor; got a gate and a value", Error);
 }

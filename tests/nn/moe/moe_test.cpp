@@ -197,7 +197,7 @@ TEST_CASE("MoE: a bf16 model routes as an f32 one with the same weights; probabi
     // Logits lie close together: rounded to bf16, many would tie, and the lower number would win.
     const Tensor x = random_tensor({2, 200, 16}, 5, 0.9, 1, DType::bf16), same = cast(x, DType::f32);
     Context a, b;
-    const Routing p = narrow.moe->router->route(x, a), q = wide.moe->router->route(same, b);
+    const Routing p = narrow.moe->router->route(x, {}, a), q = wide.moe->router->route(same, {}, b);
     CHECK(p.probabilities.dtype() == DType::f32);
     CHECK(p.combine.dtype() == DType::bf16);
     CHECK(p.probabilities.to_vector<float>() == q.probabilities.to_vector<float>());
