@@ -64,14 +64,14 @@ Tensor relu(const Tensor& x) {
 }
 
 Tensor gelu(const Tensor& x) {
-  return activate("gelu", formula::Gelu{}, x,
-                  [](const Tensor& t) { return t * (erf(t * (1 / std::numbers::sqrt2)) + 1.0) * 0.5; });
+  return activate("gelu", formula::Gelu{}, x, [](const Tensor& t) { return t * normal_cdf(t); });
 }
 
 Tensor gelu_tanh(const Tensor& x) {
   return activate("gelu_tanh", formula::GeluTanh{}, x, [](const Tensor& t) {
-    const Tensor u = (t + t * square(t) * 0.044715) * (std::numbers::sqrt2 * std::numbers::inv_sqrtpi);
-    return t * (tanh(u) + 1.0) * 0.5;
+    constexpr double scale = 2 * std::numbers::sqrt2 * std::numbers::inv_sqrtpi;
+    const Tensor c = clamp(t, -40, 40);  // as formula::GeluTanh
+    return t * sigmoid((c + c * square(c) * 0.044715) * scale);
   });
 }
 

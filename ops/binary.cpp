@@ -50,9 +50,13 @@ template <class Op> Tensor apply_number(const char* name, const Tensor& a, const
 Tensor atan2(const Tensor& y, const Tensor& x) {
   return record("atan2", apply_float<formula::Atan2>("atan2", y, x), {y, x}, saves(kX0 | kX1),
                 [](const GradArgs& g) -> Grads {
-                  const Tensor p = g.in(0), q = g.in(1), r = square(p) + square(q);
-                  const Tensor d = g.dy / (r + eq(r, scalar_like(0, r)));  // the numerator at the origin is 0
-                  return {d * q, neg(d * p)};
+                  // x / (x^2 + y^2) = u / (u^2 + v^2) / s for u = x / s, v = y / s and any s: it has no gradient
+                  const Tensor s_any = maximum(abs(g.in(0)), abs(g.in(1))).detach();
+                  const Tensor none = logical_or(eq(s_any, scalar_like(0, s_any)), logical_not(isfinite(s_any)));
+                  const Tensor s = masked_fill(s_any, none, 1);
+                  const Tensor v = g.in(0) / s, u = g.in(1) / s, r = square(u) + square(v);
+                  const Tensor d = g.dy / s / (r + eq(r, scalar_like(0, r)));  // the numerators at the origin are 0
+                  return {d * u, neg(d * v)};
                 });
 }
 

@@ -12,7 +12,8 @@ namespace moegrad {
 /// The angle of the point (x, y) in (-pi, pi], as the C function atan2.
 ///   Shapes    y, x broadcast to the result
 ///   Dtypes    f32, f64, bf16, both alike; so for every function below but floor_divide and remainder
-///   Gradient  dy = d x / (x^2 + y^2), dx = -d y / (x^2 + y^2), both 0 at the origin; any order
+///   Gradient  dy = d x / (x^2 + y^2), dx = -d y / (x^2 + y^2), both 0 at the origin; the squares neither over- nor
+///             underflow; any order
 ///   Errors    ShapeError: shapes do not broadcast.  DTypeError: two dtypes, or not a float
 Tensor atan2(const Tensor& y, const Tensor& x);
 
@@ -64,7 +65,9 @@ struct FloorDivide {
       if (b == T(0) || b == T(-1)) return b == T(0) ? T(0) : Sub{}(T(0), a);  // the processor would trap
       return static_cast<T>(a / b - (a % b != 0 && (a < 0) != (b < 0)));
     } else {
-      return b == T(0) ? a / b : static_cast<T>(std::nearbyint((a - Remainder{}(a, b)) / b));
+      if (b == T(0)) return a / b;
+      const T r = std::fmod(a, b), q = (a - r) / b;  // whole, but for its rounding
+      return static_cast<T>(std::nearbyint(r != T(0) && (r < T(0)) != (b < T(0)) ? q - 1 : q));
     }
   }
 };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "ops/arithmetic.h"
+#include "ops/cast.h"
 #include "ops/reduce.h"
 #include "ops/unary.h"
 
@@ -39,8 +40,10 @@ Tensor reduce_loss(const char* op, const Tensor& losses, Reduction reduction) {
   if (reduction != Reduction::sum && count == 0)
     throw ShapeError(fmt::format("{}: there must be {} to average over; got losses {}", op,
                                  by_rows ? "a first axis" : "elements", to_string(losses.shape())));
-  const Tensor total = sum(losses);
-  return reduction == Reduction::sum ? total : total * (1.0 / static_cast<double>(count));
+  if (reduction == Reduction::mean) return mean(losses);
+  if (reduction == Reduction::sum) return sum(losses);
+  if (losses.dtype() == DType::bf16) return narrow(reduce_loss(op, widen(losses), reduction));
+  return sum(losses) * (1.0 / static_cast<double>(count));
 }
 
 Tensor mse_loss(const Tensor& x, const Tensor& target, Reduction reduction) {

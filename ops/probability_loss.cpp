@@ -41,10 +41,14 @@ Tensor binary_cross_entropy(const Tensor& p, const Tensor& target) {
   });
   return record("bce_loss", y, {p, target}, saves(kX0 | kX1), [](const GradArgs& g) -> Grads {
     const Tensor q = g.in(0), t = g.in(1);
+    const auto cut = [](Tensor (*logarithm)(const Tensor&), const Tensor& z) {
+      const Tensor low = lt(logarithm(z), scalar_like(-100, z));
+      return masked_fill(logarithm(masked_fill(z, low, 0.5)), low, -100);  // constant there: never 0 times 1 / 0
+    };
     Tensor dp, dt;
     constexpr double least = 1e-12f;  // the f32 number, as PyTorch has it for every dtype
     if (g.needs(0)) dp = g.dy * (q - t) / clamp(q * (1.0 - q), least, kInfinity);
-    if (g.needs(1)) dt = g.dy * (clamp(log1p(neg(q)), -100, kInfinity) - clamp(log(q), -100, kInfinity));
+    if (g.needs(1)) dt = g.dy * (cut(log1p, neg(q)) - cut(log, q));
     return {dp, dt};
   });
 }
@@ -63,18 +67,19 @@ Tensor bce_with_logits_loss(const Tensor& x, const Tensor& target, const BinaryL
   check_loss_operands("bce_with_logits_loss", x, target);
   check_weight("bce_with_logits_loss", "weight", x, options.weight);
   check_weight("bce_with_logits_loss", "positive_weight", x, options.positive_weight);
-  // log(1 - sigmoid(x)) = log sigmoid(x) - x
-  const Tensor log_p = log_sigmoid(x), rest = 1.0 - target;
-  const Tensor losses = rest * x - (weighted(target, options.positive_weight) + rest) * log_p;
+  // 1 - sigmoid(x) = sigmoid(-x); log sigmoid(x) - x would be its logarithm, too, but cancels where that is tiny.
+  const Tensor positive = weighted(target, options.positive_weight) * log_sigmoid(x);
+  const Tensor losses = neg(positive + (1.0 - target) * log_sigmoid(neg(x)));
   return reduce_loss("bce_with_logits_loss", weighted(losses, options.weight), options.reduction);
 }
 
 Tensor kl_div_loss(const Tensor& x, const Tensor& target, Reduction reduction, bool log_target) {
   check_loss_operands("kl_div_loss", x, target);
-  if (log_target) return reduce_loss("kl_div_loss", exp(target) * (target - x), reduction);
-  const Tensor absent = eq(target, scalar_like(0, target));
-  const Tensor present = masked_fill(target, absent, 1);  // so that its logarithm and its gradient are finite
-  return reduce_loss("kl_div_loss", masked_fill(present * (log(present) - x), absent, 0), reduction);
+  // Where the target is 0, both get some finite value, so that the gradient is finite, too.
+  const Tensor absent = eq(target, scalar_like(log_target ? -kInfinity : 0, target));
+  const Tensor present = masked_fill(target, absent, 1), log_q = masked_fill(x, absent, 0);
+  const Tensor terms = log_target ? exp(present) * (present - log_q) : present * (log(present) - log_q);
+  return reduce_loss("kl_div_loss", masked_fill(terms, absent, 0), reduction);
 }
 
 Tensor entropy(const Tensor& x, int axis_any) {

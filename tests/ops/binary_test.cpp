@@ -55,6 +55,20 @@ TEST_CASE("atan2: quadrants, axes and the origin") {
   CHECK_LE(difference(g[1], tensor({-0.5, -0.5, 0.5, 0.5, 0, 0, 0}, DType::f64)), 1e-15);
 }
 
+TEST_CASE("atan2: the gradient of tiny and of huge points, whose squares are no numbers of f32") {
+  for (const double size : {1e-25, 1e-10, 1e25}) {
+    const Tensor y = tensor({3 * size, 0, -4 * size}).requires_grad_();
+    const Tensor x = tensor({4 * size, -size, 3 * size}).requires_grad_();
+    const std::vector<Tensor> g = grad(atan2(y, x), {y, x}, ones({3}), {.create_graph = true});
+    const auto dy = g[0].to_vector<double>(), dx = g[1].to_vector<double>();
+    const double want_y[] = {0.16, -1, 0.12}, want_x[] = {-0.12, 0, 0.16};
+    for (std::size_t i = 0; i < 3; ++i) {
+      CHECK(std::abs(dy[i] * size - want_y[i]) < 1e-6);
+      CHECK(std::abs(dx[i] * size - want_x[i]) < 1e-6);
+    }
+  }
+}
+
 TEST_CASE("logaddexp: equal, distant and infinite operands") {
   const double inf = INFINITY;
   const Tensor a = tensor({0, 1000, -inf, -inf, inf, inf, -inf}, DType::f64).requires_grad_();
@@ -105,6 +119,14 @@ TEST_CASE("floor_divide and remainder: integers as in Python, at the ends of the
   CHECK_EQ(remainder(one, tenth).item(), std::fmod(1, 0.1));
   CHECK_EQ(floor_divide(one, zero).item(), INFINITY);
   CHECK(std::isnan(remainder(one, zero).item()));
+  const double inf = INFINITY;
+  const Tensor p = tensor({-1, 1, -1, 1, 0, inf}, DType::f64).requires_grad_();
+  const Tensor q = tensor({inf, inf, -inf, -inf, inf, 2}, DType::f64).requires_grad_();
+  CHECK_EQ(difference(floor_divide(p, q), tensor({-1, 0, 0, -1, 0, std::nan("")}, DType::f64)), 0);
+  const Tensor y = remainder(p, q);
+  CHECK(y.to_vector<double>()[0] == inf);
+  CHECK(y.to_vector<double>()[2] == -1);
+  CHECK_EQ(difference(grad(y, {q}, ones({6}, DType::f64))[0], tensor({1, 0, 0, 1, 0, std::nan("")}, DType::f64)), 0);
   CHECK_THROWS_WITH_AS(floor_divide(a, tensor({1, 0, 1, 1, 1, 1}, DType::i64)),
                        "floor_divide: an integer cannot be divided by 0; got b i64 [6] with a 0 in it", Error);
   CHECK_THROWS_WITH_AS(remainder(a, zeros({}, DType::i64)),

@@ -85,6 +85,15 @@ TEST_CASE("loss: kinks, and values far away") {
   CHECK(std::isnan(huber_loss(scalar(std::nan("")), scalar(0)).item()));
 }
 
+TEST_CASE("loss: an average of bf16 is rounded once") {
+  const Tensor x = tensor({1, 2, 4}, DType::bf16), zero = zeros({3}, DType::bf16);
+  const double third = scalar(7.0 / 3, DType::bf16).item();  // 1 / 3 in bf16 would give a neighbour
+  CHECK_EQ(l1_loss(x, zero).item(), third);
+  CHECK_EQ(l1_loss(x, zero, Reduction::batch_mean).item(), third);
+  CHECK_EQ(l1_loss(x, zero, Reduction::sum).item(), 7);
+  CHECK_EQ(l1_loss(x, zero).dtype(), DType::bf16);
+}
+
 TEST_CASE("loss: error texts name the op, the rule and the operands") {
   const Tensor x = zeros({2, 3});
   CHECK_THROWS_WITH_AS(mse_loss(x, zeros({3})),

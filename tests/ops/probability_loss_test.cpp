@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <tuple>
 
 #include "core/autograd.h"
 #include "tests/support/check_op.h"
@@ -55,6 +56,21 @@ TEST_CASE("bce_loss: certain predictions cost at most 100 and have a finite grad
   CHECK(std::isnan(bce_loss(scalar(-0.5), scalar(1)).item()));
 }
 
+TEST_CASE("bce_loss: derivatives of the gradient are finite where a logarithm is cut") {
+  const Tensor p = tensor({0, 1, 0, 1}, DType::f64).requires_grad_();
+  const Tensor t = tensor({0, 1, 1, 0}, DType::f64).requires_grad_();
+  const Tensor y = bce_loss(p, t, {.reduction = Reduction::none}), one = ones({4}, DType::f64);
+  const std::vector<Tensor> g = grad(y, {p, t}, one, {.create_graph = true});
+  CHECK(g[1].to_vector<double>() == std::vector<double>{100, -100, 100, -100});
+  // of the gradient to target, log(1 - p) - log p: the logarithm that is cut has none
+  const Tensor mixed = grad(g[1], {p}, one, {.retain_graph = true})[0];
+  CHECK(mixed.to_vector<double>() == std::vector<double>{-1, -1, -1, -1});
+  const double most = 1 / static_cast<double>(1e-12f);
+  const std::vector<Tensor> second = grad(g[0], {p, t}, one);
+  CHECK_LE(difference(second[0], full({4}, most, DType::f64)), 1e-15);
+  CHECK_LE(difference(second[1], full({4}, -most, DType::f64)), 1e-15);
+}
+
 TEST_CASE("bce_with_logits_loss: forward, gradient to both, second order, both weights") {
   const auto naive = [](const std::vector<double>& v) {  // x, target, weight, positive weight
     return -v[2] * (v[3] * v[1] * log_sigmoid_of(v[0]) + (1 - v[1]) * log_sigmoid_of(-v[0]));
@@ -80,8 +96,13 @@ TEST_CASE("bce_with_logits_loss: logits far from 0") {
   const Tensor y = bce_with_logits_loss(x, t, {.reduction = Reduction::none});
   CHECK(y.to_vector<double>() == std::vector<double>{0, 0, 1000, 1000});
   CHECK_EQ(difference(grad(y, {x}, ones({4}, DType::f64))[0], tensor({0, 0, 1, -1}, DType::f64)), 0);
-  const Tensor tail = bce_with_logits_loss(scalar(40, DType::f64), scalar(1, DType::f64));
-  CHECK(std::abs(tail.item() / std::exp(-40.0) - 1) < 1e-14);
+  // Both tails keep their digits: a confident right answer costs about e^-|x|.
+  for (const double sign : {1.0, -1.0})
+    for (const auto& [dtype, far, tolerance] :
+         {std::tuple{DType::f64, 40.0, 1e-14}, {DType::f32, 40.0, 1e-6}, {DType::bf16, 5.0, 2 * 0x1p-8}}) {
+      const Tensor tail = bce_with_logits_loss(scalar(sign * far, dtype), scalar(sign > 0 ? 1 : 0, dtype));
+      CHECK(std::abs(tail.item() / std::log1p(std::exp(-far)) - 1) < tolerance);
+    }
 }
 
 TEST_CASE("kl_div_loss: forward, gradient to both, second order") {
@@ -104,10 +125,14 @@ TEST_CASE("kl_div_loss: forward, gradient to both, second order") {
 TEST_CASE("kl_div_loss: a target of 0 adds nothing, even where the log-probability is -infinity") {
   const Tensor x = tensor({-1, -INFINITY}, DType::f64).requires_grad_(),
                t = tensor({0, 0}, DType::f64).requires_grad_();
-  const Tensor y = kl_div_loss(x, t, Reduction::none);
-  CHECK(y.to_vector<double>() == std::vector<double>{0, 0});
-  for (const Tensor& g : grad(y, {x, t}, ones({2}, DType::f64)))
-    CHECK(g.to_vector<double>() == std::vector<double>{0, 0});
+  const Tensor logs = full({2}, -INFINITY, DType::f64).requires_grad_();
+  for (const bool log_target : {false, true}) {
+    const Tensor& target = log_target ? logs : t;
+    const Tensor y = kl_div_loss(x, target, Reduction::none, log_target);
+    CHECK(y.to_vector<double>() == std::vector<double>{0, 0});
+    for (const Tensor& g : grad(y, {x, target}, ones({2}, DType::f64)))
+      CHECK(g.to_vector<double>() == std::vector<double>{0, 0});
+  }
 }
 
 TEST_CASE("entropy: forward, gradient, second order, over each axis; absent classes add nothing") {
