@@ -9,32 +9,27 @@
 namespace moegrad {
 namespace {
 
+// x has the dtype and the shape of w, as `what` beside `of`.
+void check_alike(const char* op, const char* of, const Tensor& w, const char* what, const Tensor& x, DType dtype) {
+  check_same_device(op, w, x);
+  if (x.dtype() != dtype)
+    throw DTypeError(fmt::format("{}: {} must be {}; got {} {} and {} {}", op, what, name(dtype), of, describe(w), what,
+                                 describe(x)));
+  if (x.shape() != w.shape())
+    throw ShapeError(fmt::format("{}: shapes must match; got {} {} and {} {}", op, of, to_string(w.shape()), what,
+                                 to_string(x.shape())));
+}
+
 void check_operands(const char* op, const Tensor& w, const Tensor& dw, std::span<const Tensor> states) {
   if (!is_float(w.dtype())) throw_dtype(op, kFloats, w.dtype());
-  const auto check = [&](const char* what, const Tensor& x, DType dtype) {
-    check_same_device(op, w, x);
-    if (x.dtype() != dtype)
-      throw DTypeError(
-          fmt::format("{}: {} must be {}; got w {} and {} {}", op, what, name(dtype), describe(w), what, describe(x)));
-    if (x.shape() != w.shape())
-      throw ShapeError(fmt::format("{}: shapes must match; got w {} and {} {}", op, to_string(w.shape()), what,
-                                   to_string(x.shape())));
-  };
-  check("dw", dw, w.dtype());
+  check_alike(op, "w", w, "dw", dw, w.dtype());
   bool contiguous = w.is_contiguous();
   for (const Tensor& s : states) {
     if (!s) continue;
-    check("a state", s, state_dtype(w.dtype()));
+    check_alike(op, "w", w, "a state", s, state_dtype(w.dtype()));
     contiguous = contiguous && s.is_contiguous();
   }
   if (!contiguous) throw Error(fmt::format("{}: w and its states must be contiguous; got w {}", op, describe(w)));
-}
-
-void check_clock(const char* op, const Tensor& w, const UpdateStep& at) {
-  for (const Tensor* x : {&at.lr, &at.step, &at.scale})
-    if (*x && (x->rank() != 0 || x->device() != w.device()))
-      throw ShapeError(fmt::format("{}: lr, step and scale must be scalars on the device of w; got {} on {}", op,
-                                   describe(*x), name(x->device())));
 }
 
 // "{0, 2}": which states are there.
@@ -51,7 +46,9 @@ void update(const char* op, const Tensor& w, const Tensor& dw_any, std::span<con
             unsigned uses, const UpdateStep& at) {
   if (states.size() > 3) throw Error(fmt::format("{}: there are at most 3 states; got {}", op, states.size()));
   check_operands(op, w, dw_any, states);
-  check_clock(op, w, at);
+  check_update_scalar(op, "lr", at.lr, DType::f64, w.device());
+  check_update_scalar(op, "step", at.step, DType::i64, w.device());
+  if (at.scale) check_update_scalar(op, "scale", at.scale, DType::f64, w.device());
   unsigned given = 0;
   for (std::size_t i = 0; i < states.size(); ++i)
     if (states[i]) given |= 1u << i;
@@ -70,6 +67,16 @@ void update(const char* op, const Tensor& w, const Tensor& dw_any, std::span<con
 }
 
 }  // namespace
+
+void check_update_scalar(const char* op, const char* what, const Tensor& x, DType dtype, Device device) {
+  const auto text = [&] {
+    return fmt::format("{}: {} must be {} [] on {}, where w lies; got {} on {}", op, what, name(dtype), name(device),
+                       describe(x), name(x.device()));
+  };
+  if (x.dtype() != dtype) throw DTypeError(text());
+  if (x.rank() != 0) throw ShapeError(text());
+  if (x.device() != device) throw DeviceError(text());
+}
 
 void sgd_update(const Tensor& w, const Tensor& dw, std::span<const Tensor> states, const SgdRule& rule,
                 const UpdateStep& at) {
@@ -97,7 +104,9 @@ void lion_update(const Tensor& w, const Tensor& dw, std::span<const Tensor> stat
 }
 
 void average_update(const Tensor& y, const Tensor& x_any, double keep) {
-  check_operands("average_update", y, x_any, {});
+  if (!is_float(y.dtype())) throw_dtype("average_update", kFloats, y.dtype());
+  check_alike("average_update", "y", y, "x", x_any, y.dtype());
+  if (!y.is_contiguous()) throw Error(fmt::format("average_update: y must be contiguous; got y {}", describe(y)));
   if (!(keep >= 0 && keep <= 1)) throw Error(fmt::format("average_update: keep must be in [0, 1]; got {}", keep));
   no_grad guard;
   const Tensor x = contiguous(x_any);

@@ -20,12 +20,16 @@ struct UpdateStep {
   double lr_scale = 1;  ///< multiplies lr
 };
 
+/// Throws DTypeError / ShapeError / DeviceError naming `op` and `what`: x is no scalar of this dtype on `device`.
+void check_update_scalar(const char* op, const char* what, const Tensor& x, DType dtype, Device device);
+
 // One step of an optimizer for one parameter, in place, with g = scale dw and r = lr lr_scale.
 //   Shapes    w, dw and the states alike; w and the states contiguous
 //   Dtypes    w f32, f64, bf16; dw as w; the states as w, but f32 beside bf16. A step is computed in f32 then, and w is
 //             rounded to the nearest bf16: a step of less than about 2^-9 of a weight leaves it as it is
 //   States    in the order of the rule's card; a state that its settings leave out is an empty handle
-//   Errors    ShapeError, DTypeError: they differ.  Error: w or a state is not contiguous, a state is missing
+//   Errors    ShapeError, DTypeError, DeviceError: they differ, or a scalar of the step is none or of another dtype.
+//             Error: w or a state is not contiguous, a state is missing
 //   Gradient  none; an update counts as a change, so that a backward which saved w fails
 
 /// g = g + weight_decay w;  v = momentum v + (1 - dampening) g, but v = g where t = 1;  w = w - r (g + momentum v) with
@@ -53,7 +57,8 @@ void adam_update(const Tensor& w, const Tensor& dw, std::span<const Tensor> stat
 
 /// g = g + weight_decay w;  s = alpha s + (1 - alpha) g^2;  u = g / (sqrt(s) + eps), or, centred, with
 /// a = alpha a + (1 - alpha) g, u = g / (sqrt(s - a^2) + eps);  w = w - r u, or, with momentum, b = momentum b + u and
-/// w = w - r b.   States: s, a (absent if not centred), b (absent without momentum).
+/// w = w - r b.   States: s, a (absent if not centred), b (absent without momentum). Where rounding leaves s - a^2 below
+/// 0, it counts as 0.
 ///   Source    Hinton: Neural networks for machine learning, lecture 6e (2012); centred: Graves (2013),
 ///             arXiv:1308.0850, equations 38 to 45
 struct RmspropRule {
@@ -71,7 +76,8 @@ struct AdagradRule {
 void adagrad_update(const Tensor& w, const Tensor& dw, std::span<const Tensor> states, const AdagradRule& rule,
                     const UpdateStep& at);
 
-/// w = w - r (sign(beta1 m + (1 - beta1) g) + weight_decay w);  m = beta2 m + (1 - beta2) g.   sign(0) = 0.  States: m.
+/// w = w - r (sign(beta1 m + (1 - beta1) g) + weight_decay w);  m = beta2 m + (1 - beta2) g.   sign(0) = 0, and NaN
+/// stays.   States: m.
 ///   Source    Symbolic discovery of optimization algorithms (2023), arXiv:2302.06675, Algorithm 2
 struct LionRule {
   double beta1 = 0.9, beta2 = 0.99, weight_decay = 0;
@@ -177,6 +183,7 @@ template <class F> struct RmspropStep {
     if constexpr ((Uses & 2) != 0) {
       b = math::mul_add(alpha, b, fresh * g);
       spread = math::mul_add(-b, b, a);
+      spread = spread < F(0) ? F(0) : spread;  // by rounding; NaN stays
     }
     const F u = g / (math::sqrt(spread) + eps);
     c = math::mul_add(momentum, c, u);  // u itself where c is not kept
@@ -208,7 +215,7 @@ template <class F> struct LionStep {
         keep(static_cast<F>(1 - lr * r.weight_decay)) {}
   template <unsigned Uses> MOEGRAD_HD void apply(F& w, F g, F& a, F&, F&) const {
     const F u = math::mul_add(b1, a, c1 * g);
-    const F sign = u > F(0) ? F(1) : u < F(0) ? F(-1) : F(0);
+    const F sign = u > F(0) ? F(1) : u < F(0) ? F(-1) : u;  // u itself: 0 or NaN
     w = math::mul_add(keep, w, -rate * sign);
     a = math::mul_add(b2, a, c2 * g);
   }

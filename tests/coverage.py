@@ -35,6 +35,7 @@ NO_OPS = {
     "scalar_like": "makes the second operand of x + 1.0",
     "check_whole": "a check",
     "check_loss_operands": "a check",
+    "check_update_scalar": "a check",
     "reduce_loss": "the end of every loss",
     "lift_to_rows": "part of one_hot and einsum",
     "one_hot_of": "asks for the structure",

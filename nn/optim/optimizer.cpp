@@ -33,9 +33,14 @@ Optimizer::Optimizer(const char* name, std::vector<ParameterGroup> groups, doubl
   std::set<const TensorBody*> bodies;
   for (ParameterGroup& group : groups) {
     check(group.weight_decay >= 0, "weight_decay must not be negative", group.weight_decay);
+    check(group.lr_scale >= 0 && std::isfinite(group.lr_scale), "lr_scale must be finite and not negative",
+          group.lr_scale);
     for (NamedTensor& p : group.parameters) {
       if (!known.insert(p.name).second || !bodies.insert(&p.tensor.body()).second)
         throw Error(fmt::format("{}: a parameter belongs to one group, under one name; got {} again", name_, p.name));
+      if (!p.tensor.requires_grad())
+        throw Error(
+            fmt::format("{}: a parameter must require a gradient; got {} {}", name_, p.name, describe(p.tensor)));
       Trained t{p, zeros({}, DType::i64, p.tensor.device()), {}, group.weight_decay, group.lr_scale};
       for (const std::string& state : names_)
         t.state.push_back(state.empty()
@@ -54,6 +59,9 @@ void Optimizer::check(bool good, const char* rule, double value) const {
 
 void Optimizer::step(const Tensor& scale) {
   no_grad guard;
+  if (scale)  // before any parameter has moved
+    for (const Trained& t : trained_)
+      check_update_scalar(name_, "scale", scale, DType::f64, t.parameter.tensor.device());
   for (const Trained& t : trained_) {
     const Tensor gradient = t.parameter.tensor.grad();
     if (!gradient) continue;

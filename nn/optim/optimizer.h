@@ -31,6 +31,7 @@ class Optimizer {
   Optimizer& operator=(const Optimizer&) = delete;
 
   /// Updates every parameter by its gradient, times `scale` (f64 []) where that is given.
+  ///   Errors  DTypeError, ShapeError, DeviceError: `scale` is something else; then nothing has changed
   void step(const Tensor& scale = {});
   void zero_grad();
   void set_lr(double lr);
@@ -56,7 +57,8 @@ class Optimizer {
     double weight_decay, lr_scale;
   };
   /// `names`: of the rule's states; an empty name is a state that the settings leave out.
-  /// Throws Error: no parameters, one given twice, or two of one name; lr is negative or not finite.
+  /// Throws Error: no parameters, one given twice, two of one name, one that requires no gradient; lr or an lr_scale is
+  /// negative or not finite.
   Optimizer(const char* name, std::vector<ParameterGroup> groups, double lr, std::vector<std::string> names,
             double initial = 0);
   virtual void update(const Trained& t, const Tensor& gradient, const UpdateStep& at) const = 0;

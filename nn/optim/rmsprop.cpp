@@ -1,5 +1,7 @@
 #include "nn/optim/rmsprop.h"
 
+#include <cmath>
+
 namespace moegrad {
 
 RMSprop::RMSprop(std::vector<ParameterGroup> groups, Options options)
@@ -7,12 +9,14 @@ RMSprop::RMSprop(std::vector<ParameterGroup> groups, Options options)
                 {"square_avg", options.centered ? "grad_avg" : "", options.momentum != 0 ? "momentum_buffer" : ""}),
       options_(options) {
   check(options.alpha >= 0 && options.alpha <= 1, "alpha must be in [0, 1]", options.alpha);
-  check(options.momentum >= 0, "momentum must not be negative", options.momentum);
+  check(options.momentum >= 0 && std::isfinite(options.momentum), "momentum must be finite and not negative",
+        options.momentum);
   check(options.eps >= 0, "eps must not be negative", options.eps);
 }
 
 void RMSprop::set_momentum(double momentum) {
-  check(options_.momentum > 0 && momentum > 0, "momentum must have been, and stay, above 0", momentum);
+  check(options_.momentum > 0 && momentum > 0 && std::isfinite(momentum),
+        "momentum must have been, and stay, finite and above 0", momentum);
   options_.momentum = momentum;
 }
 

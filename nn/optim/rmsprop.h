@@ -6,7 +6,7 @@ namespace moegrad {
 
 /// RmspropRule of ops/update.h, with the weight decay of each group. State: "square_avg", "grad_avg" where centred,
 /// "momentum_buffer" where momentum is not 0.
-///   Errors  as Optimizer; Error: alpha outside [0, 1], momentum or eps negative
+///   Errors  as Optimizer; Error: alpha outside [0, 1], momentum outside [0, inf), eps negative
 class RMSprop : public Optimizer {
  public:
   struct Options {

@@ -18,7 +18,10 @@ namespace {
 
 constexpr double kLr = 0.02, kScale = 0.25;
 constexpr int kStep = 3;
-constexpr double kLow[] = {0.5, 0, 0.5}, kHigh[] = {1, 0.5, 1};  // of the states
+// Values of the states.
+struct Ranges {
+  double low[3] = {0.5, 0, 0.5}, high[3] = {1, 0.5, 1};
+};
 
 UpdateStep third_step(bool clipped) {
   return {.lr = scalar(kLr, DType::f64),
@@ -32,8 +35,8 @@ using Reference = std::function<void(double& w, double g, double (&s)[3])>;
 using Update =
     std::function<void(const Tensor& w, const Tensor& dw, std::span<const Tensor> states, const UpdateStep& at)>;
 
-// `uses`: which of the states there are. They are drawn so that no root of a negative number comes up.
-void check_values(const Update& update, const Reference& reference, unsigned uses) {
+// `uses`: which of the states there are.
+void check_values(const Update& update, const Reference& reference, unsigned uses, const Ranges& ranges) {
   for (const Shape& shape : {Shape{}, Shape{0}, Shape{5}, Shape{7, 9, 3}, Shape{40000}})
     for (const bool clipped : {false, true})
       for (const DType dtype : {DType::f32, DType::f64, DType::bf16}) {
@@ -41,7 +44,7 @@ void check_values(const Update& update, const Reference& reference, unsigned use
         std::vector<Tensor> states(3), all{w};
         for (unsigned i = 0; i < 3; ++i)
           if (uses >> i & 1)
-            all.push_back(states[i] = random_tensor(shape, 13 + i, kLow[i], kHigh[i], state_dtype(dtype)));
+            all.push_back(states[i] = random_tensor(shape, 13 + i, ranges.low[i], ranges.high[i], state_dtype(dtype)));
         std::vector<std::vector<double>> want;
         for (const Tensor& x : all) want.push_back(x.to_vector<double>());
         const auto g = dw.to_vector<double>();
@@ -90,8 +93,9 @@ void check_strided(const char* name, const Update& update, unsigned uses) {
                 .f32 = false});
 }
 
-void check_update(const char* name, const Update& update, const Reference& reference, unsigned uses) {
-  check_values(update, reference, uses);
+void check_update(const char* name, const Update& update, const Reference& reference, unsigned uses,
+                  const Ranges& ranges = {}) {
+  check_values(update, reference, uses, ranges);
   check_strided(name, update, uses);
 }
 
@@ -145,24 +149,54 @@ TEST_CASE("adam_update: equals the rule written out, with either decay and with 
           amsgrad ? 7 : 3);
 }
 
+// Rounding can leave s below a^2; then it counts as a^2. The second range has all of them there.
 TEST_CASE("rmsprop_update: equals the rule written out, centred and with momentum") {
-  for (const bool centered : {false, true})
-    for (const double momentum : {0.0, 0.7})
-      check_update(
-          "rmsprop_update",
-          [&](const Tensor& w, const Tensor& dw, std::span<const Tensor> s, const UpdateStep& at) {
-            rmsprop_update(w, dw, s,
-                           {.alpha = 0.5, .eps = 1e-2, .momentum = momentum, .weight_decay = 0.1, .centered = centered},
-                           at);
-          },
-          [&](double& w, double g, double(&s)[3]) {
-            g += 0.1 * w;
-            s[0] = 0.5 * s[0] + 0.5 * g * g, s[1] = 0.5 * s[1] + 0.5 * g;
-            const double u = g / (std::sqrt(centered ? s[0] - s[1] * s[1] : s[0]) + 1e-2);
-            s[2] = momentum * s[2] + u;
-            w -= kRate * (momentum != 0 ? s[2] : u);
-          },
-          1u | (centered ? 2u : 0u) | (momentum != 0 ? 4u : 0u));
+  for (const Ranges& ranges : {Ranges{}, Ranges{{0.5, 4, 0.5}, {1, 5, 1}}})
+    for (const bool centered : {false, true})
+      for (const double momentum : {0.0, 0.7})
+        check_update(
+            "rmsprop_update",
+            [&](const Tensor& w, const Tensor& dw, std::span<const Tensor> s, const UpdateStep& at) {
+              rmsprop_update(
+                  w, dw, s,
+                  {.alpha = 0.5, .eps = 0.25, .momentum = momentum, .weight_decay = 0.1, .centered = centered}, at);
+            },
+            [&](double& w, double g, double(&s)[3]) {
+              g += 0.1 * w;
+              s[0] = 0.5 * s[0] + 0.5 * g * g, s[1] = 0.5 * s[1] + 0.5 * g;
+              const double spread = centered ? std::max(0.0, s[0] - s[1] * s[1]) : s[0];
+              const double u = g / (std::sqrt(spread) + 0.25);
+              s[2] = momentum * s[2] + u;
+              w -= kRate * (momentum != 0 ? s[2] : u);
+            },
+            1u | (centered ? 2u : 0u) | (momentum != 0 ? 4u : 0u), ranges);
+}
+
+TEST_CASE("rmsprop_update: a gradient that stays the same has no spread, and no root of a negative number") {
+  const Tensor w = zeros({64}), dw = random_tensor({64}, 3, -1, 1, DType::f32);
+  const Tensor states[] = {zeros({64}), zeros({64}), Tensor{}};
+  for (int t = 1; t <= 60; ++t)
+    rmsprop_update(w, dw, states, {.alpha = 0.5, .centered = true},
+                   {.lr = scalar(1e-6, DType::f64), .step = scalar(t, DType::i64), .scale = {}});
+  for (const double x : w.to_vector<double>()) CHECK(std::isfinite(x));
+}
+
+TEST_CASE("update: a gradient that is no number shows in the weight, whatever the rule") {
+  const UpdateStep at = third_step(false);
+  const Tensor nan = scalar(std::nan(""));
+  const auto after = [&](auto&& update, unsigned uses) {
+    const Tensor w = ones({});
+    std::vector<Tensor> states(3);
+    for (unsigned i = 0; i < 3; ++i)
+      if (uses >> i & 1) states[i] = ones({});
+    update(w, states);
+    return w.item();
+  };
+  CHECK(std::isnan(after([&](const Tensor& w, auto& s) { sgd_update(w, nan, s, {.momentum = 0.5}, at); }, 1)));
+  CHECK(std::isnan(after([&](const Tensor& w, auto& s) { adam_update(w, nan, s, {.amsgrad = true}, at); }, 7)));
+  CHECK(std::isnan(after([&](const Tensor& w, auto& s) { rmsprop_update(w, nan, s, {.centered = true}, at); }, 3)));
+  CHECK(std::isnan(after([&](const Tensor& w, auto& s) { adagrad_update(w, nan, s, {}, at); }, 1)));
+  CHECK(std::isnan(after([&](const Tensor& w, auto& s) { lion_update(w, nan, s, {}, at); }, 1)));
 }
 
 TEST_CASE("adagrad_update, lion_update: equal the rules written out") {
@@ -242,6 +276,12 @@ TEST_CASE("average_update: keep y + (1 - keep) x") {
       "average_update",
       [](const Tensor& a, const Tensor& x, std::span<const Tensor>, const UpdateStep&) { average_update(a, x, 0.5); },
       0);
+  CHECK_THROWS_WITH_AS(average_update(y, zeros({3}, DType::f64), 0.5),
+                       "average_update: shapes must match; got y [2] and x [3]", ShapeError);
+  CHECK_THROWS_WITH_AS(average_update(y, zeros({2}), 0.5), "average_update: x must be f64; got y f64 [2] and x f32 [2]",
+                       DTypeError);
+  CHECK_THROWS_WITH_AS(average_update(expand(zeros({1}), {2}), zeros({2}), 0.5),
+                       "average_update: y must be contiguous; got y f32 [2]", Error);
   CHECK_THROWS_WITH_AS(average_update(y, y, 1.5), "average_update: keep must be in [0, 1]; got 1.5", Error);
 }
 
@@ -267,8 +307,11 @@ TEST_CASE("update: errors") {
   UpdateStep wide = at;
   wide.lr = zeros({2}, DType::f64);
   CHECK_THROWS_WITH_AS(lion_update(w, w, one, {}, wide),
-                       "lion_update: lr, step and scale must be scalars on the device of w; got f64 [2] on cpu",
-                       ShapeError);
+                       "lion_update: lr must be f64 [] on cpu, where w lies; got f64 [2] on cpu", ShapeError);
+  UpdateStep narrow = at;
+  narrow.scale = scalar(1);
+  CHECK_THROWS_WITH_AS(lion_update(w, w, one, {}, narrow),
+                       "lion_update: scale must be f64 [] on cpu, where w lies; got f32 [] on cpu", DTypeError);
   check_op({.name = "count_up",
             .op =
                 [](Args x) {

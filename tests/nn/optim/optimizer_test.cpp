@@ -244,7 +244,16 @@ TEST_CASE("optimizers: settings out of range") {
   w.requires_grad_();
   const std::vector<ParameterGroup> one{{{{"w", w}}}};
   CHECK_THROWS_WITH_AS(SGD(one, {.lr = -1}), "sgd: lr must be finite and not negative; got -1", Error);
-  CHECK_THROWS_WITH_AS(SGD(one, {.momentum = -1}), "sgd: momentum must not be negative; got -1", Error);
+  CHECK_THROWS_WITH_AS(SGD(one, {.momentum = -1}), "sgd: momentum must be finite and not negative; got -1", Error);
+  CHECK_THROWS_WITH_AS(SGD(one, {.momentum = INFINITY}), "sgd: momentum must be finite and not negative; got inf",
+                       Error);
+  CHECK_THROWS_WITH_AS(RMSprop(one, {.momentum = INFINITY}),
+                       "rmsprop: momentum must be finite and not negative; got inf", Error);
+  CHECK_THROWS_WITH_AS(SGD({{{{"w", w}}, 0, NAN}}, {}), "sgd: lr_scale must be finite and not negative; got nan",
+                       Error);
+  CHECK_THROWS_WITH_AS(Adam({{{{"w", w}}, 0, -1}}), "adam: lr_scale must be finite and not negative; got -1", Error);
+  CHECK_THROWS_WITH_AS(Lion({{{{"w", ones({2})}}}}, {}), "lion: a parameter must require a gradient; got w f32 [2]",
+                       Error);
   CHECK_THROWS_WITH_AS(SGD(one, {.nesterov = true}), "sgd: nesterov needs a momentum above 0; got 0", Error);
   CHECK_THROWS_WITH_AS(SGD(one, {.momentum = 0.5, .dampening = 0.5, .nesterov = true}),
                        "sgd: nesterov takes no dampening; got 0.5", Error);
@@ -258,6 +267,19 @@ TEST_CASE("optimizers: settings out of range") {
   Lion lion(one, {});
   CHECK_THROWS_WITH_AS(lion.set_lr(NAN), "lion: lr must be finite and not negative; got nan", Error);
   CHECK(lion.lr() == 1e-4);
+}
+
+TEST_CASE("optimizers: a step with a bad scale is refused before anything has changed") {
+  Tensor w = ones({1}, DType::f64);
+  w.requires_grad_();
+  SGD sgd({{{{"w", w}}}}, {.lr = 1, .momentum = 0.5});
+  sum(w).backward();
+  CHECK_THROWS_WITH_AS(sgd.step(scalar(0.5)), "sgd: scale must be f64 [] on cpu, where w lies; got f32 [] on cpu",
+                       DTypeError);
+  CHECK_THROWS_WITH_AS(sgd.step(ones({1}, DType::f64)),
+                       "sgd: scale must be f64 [] on cpu, where w lies; got f64 [1] on cpu", ShapeError);
+  CHECK(sgd.steps() == 0);
+  CHECK(w.item() == 1);
 }
 
 TEST_CASE("optimizers: the momentum can be set while a run goes on") {
@@ -278,9 +300,11 @@ TEST_CASE("optimizers: the momentum can be set while a run goes on") {
   const Tensor w = fresh();
   const std::vector<ParameterGroup> one{{{{"w", w}}}};
   CHECK_THROWS_WITH_AS(Adagrad(one, {}).set_momentum(0.5), "adagrad: it has no momentum to set; got 0.5", Error);
-  CHECK_THROWS_WITH_AS(SGD(one, {}).set_momentum(0.5), "sgd: momentum must have been, and stay, above 0; got 0.5",
-                       Error);
+  CHECK_THROWS_WITH_AS(SGD(one, {}).set_momentum(0.5),
+                       "sgd: momentum must have been, and stay, finite and above 0; got 0.5", Error);
   CHECK_THROWS_WITH_AS(RMSprop(one, {.momentum = 0.5}).set_momentum(0),
-                       "rmsprop: momentum must have been, and stay, above 0; got 0", Error);
+                       "rmsprop: momentum must have been, and stay, finite and above 0; got 0", Error);
+  CHECK_THROWS_WITH_AS(SGD(one, {.momentum = 0.5}).set_momentum(INFINITY),
+                       "sgd: momentum must have been, and stay, finite and above 0; got inf", Error);
   CHECK_THROWS_WITH_AS(Adam(one).set_momentum(1), "adam: beta1 must be in [0, 1); got 1", Error);
 }
