@@ -15,9 +15,9 @@
 namespace moegrad {
 namespace {
 
-// Which scores count, bool [.., S, T] or broadcasting to it; an empty handle: all.
+// Which scores count, bool [.., S, T] or broadcasting to it, of rank 1 at least; an empty handle: all.
 Tensor allowed(const Tensor& q, const Tensor& k, const AttentionOptions& options) {
-  if (!options.causal) return options.mask;
+  if (!options.causal) return options.mask && options.mask.rank() == 0 ? unsqueeze(options.mask, 0) : options.mask;
   const i64 queries = q.dim(-2), keys = k.dim(-2);
   const Tensor last = arange(0, static_cast<double>(queries)) + static_cast<double>(keys - queries);
   const Tensor causal = le(arange(0, static_cast<double>(keys)), unsqueeze(last, 1));
@@ -34,9 +34,8 @@ Tensor attention_twin(const Tensor& q, const Tensor& k, const Tensor& v, const A
   const Tensor rule = allowed(q, k, options);
   if (k.dim(-2) > 0 && !rule) p = softmax(p, -1);
   if (k.dim(-2) > 0 && rule) {
-    const Tensor seen = expand(rule, p.shape());
-    const Tensor some = gt(sum(seen, -1, keep_dims), scalar(0, DType::i64, q.device()));
-    p = masked_fill(p, logical_and(logical_not(seen), some), -std::numeric_limits<double>::infinity());
+    const Tensor some = any(rule, -1, keep_dims);
+    p = masked_fill(p, logical_and(logical_not(rule), some), -std::numeric_limits<double>::infinity());
     p = masked_fill(softmax(p, -1), logical_not(some), 0);
   }
   return matmul(transpose(dropout(transpose(p), options.dropout, options.draw)), v);

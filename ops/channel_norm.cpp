@@ -108,8 +108,8 @@ ChannelStatistics update_statistics(const ChannelStatistics& old, const Tensor& 
     return {narrow(s.mean), narrow(s.variance)};
   }
   const Axes axes = all_but_channels(x);
-  return {old.mean * (1 - momentum) + mean(x, axes) * momentum,
-          old.variance * (1 - momentum) + var(x, axes) * momentum};
+  const VarMean now = var_mean(x, axes);
+  return {old.mean * (1 - momentum) + now.mean * momentum, old.variance * (1 - momentum) + now.var * momentum};
 }
 
 }  // namespace moegrad

@@ -34,22 +34,12 @@ void check_operands(const Caller& c, const Tensor& x, const Tensor& targets, con
   check_same_dtype(c.op, x, weight);
 }
 
-// x with its classes on the last axis.
-Tensor classes_last(const Tensor& x, int axis) {
-  if (axis == x.rank() - 1) return x;
-  Axes order;
-  for (int i = 0; i < x.rank(); ++i)
-    if (i != axis) order.push_back(i);
-  order.push_back(axis);
-  return permute(x, order);
-}
-
 // The shape rule; returns x with its classes last.
 Tensor checked_input(const Caller& c, const Tensor& x_any, const Tensor& targets, const Tensor& weight, int axis) {
   check_operands(c, x_any, targets, weight);
   if (targets.dtype() != DType::i64)
     throw DTypeError(fmt::format("{}: targets must be i64; got {}", c.op, describe(targets)));
-  const Tensor x = x_any.rank() == 0 ? x_any : classes_last(x_any, check_axis(c.op, x_any.shape(), axis));
+  const Tensor x = x_any.rank() == 0 ? x_any : move_axis(x_any, check_axis(c.op, x_any.shape(), axis), -1);
   const bool fits = x.rank() > 0 && x.dim(-1) > 0 && targets.shape() == Shape(x.shape().begin(), x.shape().end() - 1);
   if (!fits)
     throw ShapeError(fmt::format("{}: {} must be [.., V] with V >= 1 and targets [..]; got {} {} and targets {}", c.op,
@@ -87,8 +77,12 @@ void check_values(const char* op, const Tensor& targets, i64 classes, i64 ignore
   }
 }
 
+// Which targets are not ignored. The index in two halves, because a double holds no more than 2^53.
 Tensor counted(const Tensor& targets, i64 ignore_index) {
-  return ne(targets, scalar(static_cast<double>(ignore_index), DType::i64, targets.device()));
+  const auto whole = [&](i64 n) { return scalar(static_cast<double>(n), DType::i64, targets.device()); };
+  constexpr i64 half = i64{1} << 32;
+  const i64 high = ignore_index >> 32;
+  return ne(targets, whole(high) * whole(half) + whole(ignore_index - high * half));
 }
 
 // Targets as indices into the classes: -1, which takes a zero, in ignored rows.
@@ -159,11 +153,14 @@ Tensor soft_cross_entropy(const Tensor& logits_any, const Tensor& targets_any, c
     throw ShapeError(
         fmt::format("cross_entropy: logits and probabilities must be [.., V]; got logits {} and targets {}",
                     to_string(logits_any.shape()), to_string(targets_any.shape())));
+  const int axis = check_axis("cross_entropy", logits_any.shape(), options.axis);
   if (logits_any.dtype() == DType::bf16)
     return narrow(soft_cross_entropy(widen(logits_any), widen(targets_any), widened(options)));
-  const int axis = check_axis("cross_entropy", logits_any.shape(), options.axis);
-  const Tensor logits = classes_last(logits_any, axis), targets = classes_last(targets_any, axis);
+  const Tensor logits = move_axis(logits_any, axis, -1), targets = move_axis(targets_any, axis, -1);
   const i64 classes = logits.dim(-1);
+  if (classes == 0)
+    throw ShapeError(fmt::format("cross_entropy: there must be classes; got axis {} of logits {}", axis,
+                                 to_string(logits_any.shape())));
   if (options.weight && options.weight.shape() != Shape{classes})
     throw ShapeError(fmt::format("cross_entropy: weight must be [V]; got weight {} for logits {}",
                                  to_string(options.weight.shape()), to_string(logits.shape())));

@@ -59,8 +59,13 @@ Tensor cosine_similarity(const Tensor& a, const Tensor& b, int axis_any, double 
   const int axis = check_axis("cosine_similarity", shape, axis_any);
   check_eps("cosine_similarity", eps);
   if (a.dtype() == DType::bf16) return narrow(cosine_similarity(widen(a), widen(b), axis, eps));
-  const auto unit = [&](const Tensor& x) { return x / length(x, 2, axis, eps); };
-  return sum(unit(expand(a, shape)) * unit(expand(b, shape)), axis);
+  // Broadcast along other axes, a vector is normalised once.
+  const auto unit = [&](const Tensor& x) {
+    const int own = axis - (shape.rank() - x.rank());
+    const bool whole = own >= 0 && x.shape()[own] == shape[axis];
+    return normalize(whole ? x : expand(x, shape), 2, whole ? own : axis, eps);
+  };
+  return sum(unit(a) * unit(b), axis);
 }
 
 }  // namespace moegrad

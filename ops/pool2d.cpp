@@ -48,13 +48,16 @@ Pooling plan(const char* op, const Tensor& x, Size2 kernel, Size2 stride, Size2 
   return p;
 }
 
+bool is_zero(Size2 n) { return n.rows == 0 && n.columns == 0; }
+
 // [.., H, W] -> [planes, k l, windows], with `inside` as the padding and `outside` beyond it
 Tensor windows(const Tensor& x, const Pooling& p, double inside, double outside) {
   i64 planes = 1;
   for (int i = 0; i < x.rank() - 2; ++i) planes *= x.shape()[i];
   Tensor image = reshape(x, {planes, 1, x.dim(-2), x.dim(-1)});
-  image = pad(image, {{p.padding.rows, p.padding.rows}, {p.padding.columns, p.padding.columns}}, inside);
-  image = pad(image, {{0, p.beyond.rows}, {0, p.beyond.columns}}, outside);
+  if (!is_zero(p.padding))
+    image = pad(image, {{p.padding.rows, p.padding.rows}, {p.padding.columns, p.padding.columns}}, inside);
+  if (!is_zero(p.beyond)) image = pad(image, {{0, p.beyond.rows}, {0, p.beyond.columns}}, outside);
   return unfold(image, p.kernel, p.windows);
 }
 
@@ -89,7 +92,9 @@ Tensor avg_pool2d(const Tensor& x, Size2 kernel, const AvgPoolOptions& o) {
   if (o.divisor == 0) throw Error("avg_pool2d: divisor must not be 0; got divisor = 0");
   if (x.dtype() == DType::bf16) return narrow(avg_pool2d(widen(x), kernel, o));
   const Tensor total = sum(windows(x, p, 0, 0), 1);
-  if (o.divisor) return as_image(total * (1 / static_cast<double>(*o.divisor)), x, p);
+  const bool full = is_zero(p.beyond) && (o.count_padding || is_zero(p.padding));  // every window counts alike
+  if (o.divisor || full)
+    return as_image(total * (1 / static_cast<double>(o.divisor.value_or(kernel.rows * kernel.columns))), x, p);
   const Tensor n = counts(x, p, o.count_padding);
   return as_image(total * reciprocal(n + eq(n, scalar_like(0, n))), x, p);  // 0 where a window lies in the padding
 }

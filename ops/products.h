@@ -11,7 +11,7 @@ namespace moegrad {
 ///   Errors    ShapeError: a or b is no vector.  DTypeError: two dtypes
 Tensor outer(const Tensor& a, const Tensor& b);
 
-/// y = beta x + alpha a b; for beta = 0 the values of x do not count, whatever they are.
+/// y = beta x + alpha a b; for beta = 0 the values of x do not count, whatever they are, and x stays out of the graph.
 ///   Shapes    a [m, k], b [k, n], x broadcasts to y [m, n]
 ///   Dtypes    f32, f64, bf16, all alike
 ///   Gradient  dx = beta dy, da = alpha dy b^T, db = alpha a^T dy; any order

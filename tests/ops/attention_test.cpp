@@ -115,7 +115,7 @@ TEST_CASE("attention: a bias is added to the scores and has a gradient") {
   for (const Shape& bias : {Shape{2, 3, 5}, Shape{3, 5}, Shape{5}, Shape{2, 1, 1}, Shape{}})
     for (const bool causal : {false, true}) {
       CAPTURE(to_string(bias));
-      AttentionOptions o{.causal = causal, .mask = random_mask({3, 5}, 3)};
+      AttentionOptions o{.causal = causal, .mask = random_mask(bias.rank() == 1 ? Shape{} : Shape{3, 5}, 3)};
       if (bias.rank() == 2) o.scale = 2;
       check_op({.name = "attention",
                 .op =
@@ -226,5 +226,10 @@ TEST_CASE("attention: errors name the operands") {
                        "attention: the bias must broadcast to the scores [2, 3, 5]; got bias [1, 1, 1, 1]", ShapeError);
   CHECK_THROWS_WITH_AS(attention(q, k, v, {.bias = zeros({}, DType::f64)}),
                        "attention: operands must have one dtype; got f32 [2, 3, 4] and f64 []", DTypeError);
-  CHECK_THROWS_WITH_AS(attention(q, k, v, {.dropout = 2}), "attention: p must be in [0, 1]; got p = 2", Error);
+  for (const Tensor& bias : {Tensor{}, zeros({3, 5})}) {
+    CHECK_THROWS_WITH_AS(attention(q, k, v, {.bias = bias, .dropout = 2}), "attention: p must be in [0, 1]; got p = 2",
+                         Error);
+    CHECK_THROWS_WITH_AS(attention(q, k, v, {.bias = bias, .dropout = 0.5}),
+                         "attention: the draw must be one of a Random's; got an empty one", Error);
+  }
 }

@@ -7,7 +7,9 @@
 
 #include "core/autograd.h"
 #include "core/parallel.h"
+#include "ops/arithmetic.h"
 #include "ops/cast.h"
+#include "ops/slice.h"
 #include "ops/views.h"
 #include "tests/support/check_op.h"
 
@@ -174,6 +176,23 @@ TEST_CASE("cross_entropy: a class can be the ignored one") {
             .inputs = {{3, 4}, Input::fixed(ints({2, 1, 2}, {3}))}});
 }
 
+TEST_CASE("cross_entropy, nll_loss: an ignored index that no double holds") {
+  const Tensor x = tensor({{1, 2}, {3, 5}}, DType::f64);
+  for (const i64 index : {(i64{1} << 53) + 1, -(i64{1} << 53) - 1, std::numeric_limits<i64>::lowest(),
+                          std::numeric_limits<i64>::max(), i64{-1}}) {
+    const Tensor targets = ints({0, index}, {2});
+    const Tensor first = cross_entropy(slice(x, 0, {0, 1}), ints({0}, {1}));
+    CHECK_EQ(difference(cross_entropy(x, targets, {.ignore_index = index}), first), 0);
+    CHECK_EQ(nll_loss(x, targets, {.ignore_index = index}).item(), -1);
+    const Tensor smooth = cross_entropy(slice(x, 0, {0, 1}), ints({0}, {1}), {.label_smoothing = 0.5});
+    Tensor leaf = x * 1.0;
+    leaf.requires_grad_();
+    const Tensor y = cross_entropy(leaf, targets, {.label_smoothing = 0.5, .ignore_index = index});
+    CHECK_EQ(difference(y, smooth), 0);
+    CHECK_EQ(difference(slice(grad(y, {leaf}, {.create_graph = true})[0], 0, {1}), zeros({1, 2}, DType::f64)), 0);
+  }
+}
+
 TEST_CASE("cross_entropy: no row counts, so the loss and its gradient are 0") {
   Tensor x = tensor({{1, 2}, {3, 4}});
   x.requires_grad_();
@@ -237,6 +256,8 @@ TEST_CASE("cross_entropy: errors name the rule and the operands") {
       "cross_entropy: logits must be [.., V] with V >= 1 and targets [..]; got logits [2, 0] and targets "
       "[2]",
       ShapeError);
+  CHECK_THROWS_WITH_AS(cross_entropy(zeros({2, 0, 3}), zeros({2, 0, 3}), {.axis = 1}),
+                       "cross_entropy: there must be classes; got axis 1 of logits [2, 0, 3]", ShapeError);
   CHECK_THROWS_WITH_AS(cross_entropy(x, ints({0, 1, 2, 3, 0, 1}, {2, 3}), {.label_smoothing = 1.5}),
                        "cross_entropy: label_smoothing must be in [0, 1]; got 1.5", Error);
 }

@@ -8,6 +8,8 @@
 
 #include "core/autograd.h"
 #include "ops/arithmetic.h"
+#include "ops/cast.h"
+#include "ops/views.h"
 #include "tests/support/check_op.h"
 
 using namespace moegrad;
@@ -108,6 +110,18 @@ TEST_CASE("cosine_similarity: forward, gradient, second order, broadcast, below 
   check_op({.name = "cosine_similarity",
             .op = [](Args x) { return cosine_similarity(x[0], x[1]); },
             .inputs = {Input({0, 4}), {0, 4}}});
+  // Broadcast in any direction is as if it were written out.
+  for (const auto& [p, q] :
+       {std::pair<Shape, Shape>{{3, 4}, {4}}, {{3, 4}, {1, 4}}, {{3, 4}, {3, 1}}, {{3, 4}, {}}, {{3, 1}, {4}}})
+    for (const int axis : {0, 1}) {
+      CAPTURE(axis);
+      const Tensor a = random_tensor(p, 1, 0.2, 1), b = random_tensor(q, 2, 0.2, 1);
+      const Tensor full = cosine_similarity(contiguous(expand(a, {3, 4})), contiguous(expand(b, {3, 4})), axis);
+      CHECK_LE(difference(cosine_similarity(a, b, axis), full), 1e-15);
+      check_op({.name = "cosine_similarity",
+                .op = [&](Args x) { return cosine_similarity(x[0], x[1], axis); },
+                .inputs = {Input(p, 0.2, 1), Input(q, 0.2, 1)}});
+    }
   const Tensor x = random_tensor({2, 3}, 1);
   CHECK_LE(difference(cosine_similarity(x, x * 1e6), ones({2}, DType::f64)), 1e-15);
 }
