@@ -26,6 +26,7 @@
 #include "nn/moe/moe.h"
 #include "nn/moe/noise.h"
 #include "nn/moe/routing.h"
+#include "nn/moe/soft_router.h"
 #include "nn/norm.h"
 #include "nn/optim.h"
 #include "nn/recompute.h"

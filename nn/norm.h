@@ -29,4 +29,20 @@ struct RMSNorm : Module {
   double eps;
 };
 
+/// The norms of soft-moe-pytorch and st-moe-pytorch, which call their weight gamma, over the last axis.
+///   rms    y = x / max(|x|, 1e-12) sqrt(width) gamma
+///   layer  y = (x - mean) / sqrt(variance + 1e-5) gamma + beta; beta is a buffer: saved, but not trained
+///   Shapes   x [.., width] -> y, same shape.  gamma, beta [width]
+///   Dtypes   as the weights; an f32 x with bf16 weights is computed in f32, as routers do
+///   Gradient a row of zeros has the slope sqrt(width) gamma / 1e-12 with rms: finite, and huge
+///   Source   as RMSNorm and LayerNorm
+struct GammaNorm : Module {
+  enum class Kind { rms, layer };
+  GammaNorm(i64 width, Kind kind, Init& init);
+  Tensor forward(const Tensor& x) const;
+  void members(Members& m) override;
+
+  Tensor gamma, beta;  // no beta with rms
+};
+
 }  // namespace moegrad

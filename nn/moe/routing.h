@@ -18,7 +18,7 @@ struct Routing {
   i64 experts = 0;
 
   // for inspection and losses; an empty handle where a router has no such thing
-  Tensor logits;         ///< [G, N, E], f32 or wider, with a gradient
+  Tensor logits;         ///< [G, N, E], of soft routers [G, N, E, C]; f32 or wider, with a gradient
   Tensor probabilities;  ///< [G, N, E], f32 or wider, with a gradient
   Tensor chosen;         ///< i64 [G, N, K]: experts that each token chose, best first; -1: none
   Tensor token;          ///< i64 [G, P]: the token in each slot; -1: empty
