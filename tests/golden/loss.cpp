@@ -48,7 +48,7 @@ Ops of_classes() {
                               .axis = class_axis(x[0])});
            }},
           {"normal_cdf", of_one(normal_cdf)},
-          {"router_z_loss", of_one(router_z_loss)}};
+          {"router_z_loss", [](Inputs& x, Arguments&) { return router_z_loss(x[0]); }}};
 }
 
 Ops of_two_classes() {
