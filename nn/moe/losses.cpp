@@ -123,10 +123,11 @@ Tensor l2_mass_entropy(const Tensor& mass) {
 
 // ---- into the context
 
-void RouterLosses::add(Context& context, const Routing& r, const Tensor& used, const Tensor& mask) const {
+void RouterLosses::add(Context& context, const Routing& r, const ExpertUse& use, const Tensor& mask) const {
   if (load_balancing) context.add_loss("load_balancing", load_balancing_loss(r.probabilities, r.chosen, mask));
   if (router_z) context.add_loss("router_z", router_z_loss(r.logits, mask));
-  if (importance) context.add_loss("importance", cv_squared(used));
+  if (importance) context.add_loss("importance", cv_squared(use.importance));
+  if (load) context.add_loss("load", use.load ? cv_squared(use.load) : zeros({}, r.logits.dtype(), r.logits.device()));
   if (balance_entropy) context.add_loss("balance_entropy", balance_entropy_loss(r.probabilities, mask));
   if (token_entropy) context.add_loss("token_entropy", token_entropy_loss(r.logits, mask));
 }

@@ -58,16 +58,21 @@ Tensor token_entropy_loss(const Tensor& logits, const Tensor& mask = {});
 ///   Shapes   mass [.., E], not negative -> same shape
 Tensor l2_mass_entropy(const Tensor& mass);
 
+/// What experts got, smoothly: [E] each, or an empty handle where it is not needed.
+struct ExpertUse {
+  Tensor importance, load;
+};
+
 /// Which losses a router adds to the context, each under its name, unweighted.
 struct RouterLosses {
   bool load_balancing = true;  ///< routers of tokens only: with expert choice, loads are equal as they are
   bool router_z = true;
   bool importance = false;  ///< cv_squared of `importance`
+  bool load = false;        ///< cv_squared of noisy_top_k_load (nn/moe/noise.h); 0 without gaussian noise
   bool balance_entropy = false;
   bool token_entropy = false;
 
-  /// importance [E]: read only if that loss is wanted.
-  void add(Context& context, const Routing& routing, const Tensor& importance, const Tensor& mask) const;
+  void add(Context& context, const Routing& routing, const ExpertUse& use, const Tensor& mask) const;
 };
 
 }  // namespace moegrad

@@ -62,7 +62,7 @@ std::unique_ptr<MoE> make_moe(i64 width, const MoEOptions& o, Init& init) {
   auto router = std::make_unique<TopKRouter>(
       width,
       TopKRouter::Options{
-          .experts = o.experts, .k = o.k, .capacity_factor = o.capacity_factor, .renormalize = o.renormalize},
+          .experts = o.experts, .k = o.k, .capacity = {.factor = o.capacity_factor}, .renormalize = o.renormalize},
       init);
   const FeedForwardExperts::Options experts{.experts = o.experts,
                                             .hidden = o.hidden,

@@ -2,9 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
-
-#include "nn/moe/losses.h"
 #include "ops/ops.h"
 
 namespace moegrad {
@@ -13,45 +10,55 @@ namespace {
 const TopKRouter::Options& checked(const TopKRouter::Options& o) {
   if (o.experts < 1 || o.k < 1 || o.k > o.experts)
     throw Error(fmt::format("TopKRouter: k must be in [1, experts]; got k = {}, experts = {}", o.k, o.experts));
-  if (!(o.capacity_factor >= 0) || !std::isfinite(o.capacity_factor))
-    throw Error(fmt::format("TopKRouter: capacity_factor must be >= 0 (0: dropless); got {}", o.capacity_factor));
+  checked("TopKRouter", o.capacity);
   return o;
-}
-
-i64 capacity_of(const TopKRouter::Options& o, i64 tokens) {
-  return static_cast<i64>(
-      std::ceil(o.capacity_factor * static_cast<double>(tokens * o.k) / static_cast<double>(o.experts)));
 }
 
 }  // namespace
 
 TopKRouter::TopKRouter(i64 width, Options o, Init& init)
-    : options(checked(o)), gate(width, o.experts, init, {.bias = false}) {}
+    : options(checked(o)), gate(width, o.experts, o.gate, init), noise(width, o.experts, o.noise, init) {}
 
-void TopKRouter::members(Members& m) { m.child("gate", gate); }
+void TopKRouter::members(Members& m) {
+  m.child("", gate);
+  m.child("noise", noise);
+}
 
-Routing TopKRouter::route(const Tensor& x_any, const Tensor& mask, Context& context) const {
-  const bool dropless = options.capacity_factor == 0;
-  const Tensor x = dropless ? reshape(x_any, {1, x_any.dim(0) * x_any.dim(1), x_any.dim(2)}) : x_any;
-  const i64 groups = x.dim(0), tokens = x.dim(1), E = options.experts, K = options.k;
+Routing TopKRouter::route(const Tensor& x_any, const Tensor& mask_any, Context& context) const {
+  const Tensor x = widen(dropless() ? reshape(x_any, {1, x_any.dim(0) * x_any.dim(1), x_any.dim(2)}) : x_any);
+  const Tensor mask = mask_any ? reshape(mask_any, {x.dim(0), x.dim(1)}) : Tensor{};
 
-  // Small differences decide, so bf16 is widened here; gates are rounded where they meet values.
-  const Tensor logits = linear(widen(x), widen(gate.weight), {});  // [G, N, E]
-  const Tensor probabilities = softmax(logits, -1);
-  Tensor chosen = top_k(probabilities, K, -1).indices;   // [G, N, K]
-  Tensor gates = take_along(probabilities, -1, chosen);  // [G, N, K]
+  const Tensor input = noise.input(x, context);
+  const Tensor logits = gate.forward(input);  // [G, N, E]
+  const NoisyScores scores = noise.forward(input, logits, options.k, context);
+  const bool subset = context.training && options.noise.kind == RouterNoiseKind::simple;
+  Tensor chosen = top_k(subset ? scores.probabilities : scores.logits, options.k, -1).indices;  // [G, N, K]
+  Tensor gates = take_along(scores.probabilities, -1, chosen);                                  // [G, N, K]
+  const Tensor best = gates;
   if (options.renormalize) gates = gates / sum(gates, -1, keep_dims);
-  if (mask) chosen = where(reshape(mask, {groups, tokens, 1}), chosen, scalar(-1, DType::i64));
+  if (mask) chosen = where(unsqueeze(mask, -1), chosen, scalar(-1, DType::i64));
 
-  const Slots slots = dropless ? sorted_slots(chosen[0], E) : capacity_slots(chosen, E, capacity_of(options, tokens));
-  Routing r = tokens_choose(gates, chosen, slots, E, x.dtype());
+  Routing r = tokens_choose(gates, chosen, slots_of(chosen, best, context), options.experts, x_any.dtype());
   r.logits = logits;
-  r.probabilities = probabilities;
-  context.add_loss("load_balancing", load_balancing_loss(probabilities, chosen));
-  context.add_loss("router_z", router_z_loss(logits));
+  r.probabilities = scores.probabilities;
+  report(r, gates, scores, mask, context);
+  return r;
+}
+
+Slots TopKRouter::slots_of(const Tensor& chosen, const Tensor& scores, Context& context) const {
+  if (dropless()) return sorted_slots(chosen[0], options.experts);
+  const i64 capacity = options.capacity.of(chosen.dim(1), options.k, options.experts);
+  return ordered_capacity_slots(chosen, service_order(options.priority, scores, context), options.experts, capacity);
+}
+
+void TopKRouter::report(const Routing& r, const Tensor& gates, const NoisyScores& scores, const Tensor& mask,
+                        Context& context) const {
+  ExpertUse use;
+  if (options.losses.importance) use.importance = importance(gates, r.chosen, options.experts);
+  if (options.losses.load && scores.deviation) use.load = sum(noisy_top_k_load(r.logits, scores, options.k, mask), 0);
+  options.losses.add(context, r, use, mask);
   context.record("load", r.load);
   context.record("dropped", sum(r.dropped));
-  return r;
 }
 
 }  // namespace moegrad

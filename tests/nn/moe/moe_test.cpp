@@ -217,7 +217,7 @@ TEST_CASE("MoE: options that make no sense are refused") {
   CHECK_THROWS_WITH_AS(make_moe(4, {.experts = 2, .k = 3}, init),
                        "TopKRouter: k must be in [1, experts]; got k = 3, experts = 2", Error);
   CHECK_THROWS_WITH_AS(make_moe(4, {.capacity_factor = -1}, init),
-                       "TopKRouter: capacity_factor must be >= 0 (0: dropless); got -1", Error);
+                       "TopKRouter: capacity.factor must be >= 0 and finite; got -1", Error);
 }
 
 TEST_CASE("MoE: nothing of size tokens x slots is allocated in forward or backward") {
