@@ -33,6 +33,7 @@ double lowest(const Tensor& x) {
 
 // softmax along the last axis over the entries that are there; 0 at the others, also where none is.
 Tensor softmax_where(const Tensor& x, const Tensor& there) {
+  if (x.size() == 0) return x;
   if (!there) return softmax(x, -1);
   const Tensor away = logical_not(there);
   return masked_fill(softmax(masked_fill(x, away, lowest(x)), -1), away, 0);
@@ -71,14 +72,22 @@ Tensor ExpertChoiceRouter::pick(const Tensor& affinity, const Tensor& mask) cons
   return take_along(picked, 2, argsort(key, -1));
 }
 
+// scores [G, E, N] with noise, if there is any.
+Tensor ExpertChoiceRouter::with_noise(const Tensor& input, const Tensor& scores, Context& context) const {
+  const RouterNoiseKind kind = options.noise.kind;
+  const bool noisy = kind == RouterNoiseKind::gumbel || kind == RouterNoiseKind::gaussian;
+  if (!noisy || !context.training || scores.size() == 0) return scores;
+  Tensor deviation = noise.deviation(input, context);
+  if (deviation) deviation = swap_axes(deviation, 1, 2);
+  return noise.apply(scores, deviation, 1, context).logits;
+}
+
 Routing ExpertChoiceRouter::route(const Tensor& x, const Tensor& mask, Context& context) const {
   const ChoiceGates kind = options.gates;
   const Tensor input = noise.input(widen(x), context);
-  const Tensor logits = gate.forward(input);  // [G, N, E]
-  Tensor deviation = noise.deviation(input, context);
-  if (deviation) deviation = swap_axes(deviation, 1, 2);
-  const Tensor scores = noise.apply(swap_axes(logits, 1, 2), deviation, 1, context).logits;  // [G, E, N]
-  const Tensor tokens = mask ? unsqueeze(mask, 1) : Tensor{};                                // [G, 1, N]
+  const Tensor logits = gate.forward(input);                                  // [G, N, E]
+  const Tensor scores = with_noise(input, swap_axes(logits, 1, 2), context);  // [G, E, N]
+  const Tensor tokens = mask ? unsqueeze(mask, 1) : Tensor{};                 // [G, 1, N]
 
   Tensor probabilities;  // [G, E, N]
   if (kind == ChoiceGates::over_experts) probabilities = softmax(scores, 1);

@@ -52,6 +52,7 @@ struct ExpertChoiceRouter : Router {
   RouterNoise noise;
 
  private:
+  Tensor with_noise(const Tensor& input, const Tensor& scores, Context& context) const;
   Tensor pick(const Tensor& affinity, const Tensor& mask) const;
 };
 
