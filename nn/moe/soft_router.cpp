@@ -60,14 +60,19 @@ Routing soft_routing(const Tensor& logits_any, const SoftMask& mask, const SoftW
 
 // ---- learned slots
 
+Tensor add_noise(const Tensor& logits, const SoftNoise& noise, Context& context) {
+  if (noise.factor == 0 || !(context.training || noise.in_evaluation)) return logits;
+  return logits + noise.factor * context.noise(Noise::gumbel, logits.shape(), logits.dtype());
+}
+
 namespace {
 
 const SoftRouter::Options& checked(const SoftRouter::Options& o) {
   if (o.experts < 1 || o.slots < 1)
     throw Error(
         fmt::format("SoftRouter: experts and slots must be >= 1; got experts = {}, slots = {}", o.experts, o.slots));
-  if (!(o.noise >= 0) || !std::isfinite(o.noise))
-    throw Error(fmt::format("SoftRouter: noise must be >= 0; got {}", o.noise));
+  if (!(o.noise.factor >= 0) || !std::isfinite(o.noise.factor))
+    throw Error(fmt::format("SoftRouter: the factor of the noise must be >= 0; got {}", o.noise.factor));
   return o;
 }
 
@@ -99,9 +104,7 @@ Routing SoftRouter::route(const Tensor& x_any, const Tensor& mask, Context& cont
   if (x_any.rank() != 3 || x_any.dim(2) != width_)
     throw ShapeError(fmt::format("SoftRouter: x must be [G, N, {}]; got {}", width_, to_string(x_any.shape())));
   const Tensor x = options.normalize_tokens ? normalize(widen(x_any), 2, -1) : widen(x_any);
-  Tensor logits = einsum("gnd,ecd->gnec", x, slot_vectors());
-  if (options.noise > 0 && (context.training || options.noise_in_evaluation))
-    logits = logits + options.noise * context.noise(Noise::gumbel, logits.shape(), logits.dtype());
+  const Tensor logits = add_noise(einsum("gnd,ecd->gnec", x, slot_vectors()), options.noise, context);
   return soft_routing(logits, {.tokens = mask}, options.weights, x_any.dtype());
 }
 

@@ -36,16 +36,24 @@ struct SoftMask {
 ///   Source    From sparse to soft mixtures of experts (2023), arXiv:2308.00951, equations 1 and 3
 Routing soft_routing(const Tensor& logits, const SoftMask& mask, const SoftWeights& how, DType dtype);
 
+/// Gumbel noise on the logits, which both softmaxes then see.
+struct SoftNoise {
+  double factor = 0;
+  bool in_evaluation = false;  ///< also when the context is not training
+};
+/// logits + factor g, with g from the context; the logits themselves where there is no noise.
+Tensor add_noise(const Tensor& logits, const SoftNoise& noise, Context& context);
+
 /// Learned slots: logits = x phi, the router of Soft MoE.
 ///   dispatch_pn = e^(logits_np) / sum_m e^(logits_mp);  combine_pn = e^(logits_np) / sum_q e^(logits_nq)
 ///   Shapes    x [G, N, D]; phi [D, E, C] or [E, C, D]
 ///   Norm      l2: both x and phi are divided by their length for the logits, times a learned scalar (the paper's
 ///             section 2.3, for wide models). Slots average x as it is: normalise before, if they shall not
-///   Noise     Gumbel noise times `noise` on the logits, in training, or always
+///   Noise     see SoftNoise
 ///   Mask      tokens that are masked are in no slot and get nothing: see SoftWeights
 ///   Precision logits, softmax and norms are f32 or wider
 ///   Cost      G N E C logits: linear in N only if slots per expert are given, not in proportion to N
-///   Errors    Error: experts or slots < 1, noise negative.  ShapeError: x is not [G, N, D]
+///   Errors    Error: experts or slots < 1, the factor of the noise is negative.  ShapeError: x is not [G, N, D]
 ///   Source    From sparse to soft mixtures of experts (2023), arXiv:2308.00951, equations 1 to 3 and section 2.3;
 ///             SoftMoELayerWrapper of soft-moe, SoftMoE of soft-moe-pytorch, SoftRouter of pytorch-mixtures
 struct SoftRouter : Router {
@@ -64,8 +72,7 @@ struct SoftRouter : Router {
     i64 slots = 1;  ///< per expert, C
     bool normalize_tokens = true;
     SlotNorm slot_norm = SlotNorm::l2;
-    double noise = 0;
-    bool noise_in_evaluation = false;
+    SoftNoise noise = {};
     SoftWeights weights = {};
     Layout layout = Layout::width_first;
     double deviation = 0;  ///< of phi's initial values, which are normal; 0: 1 / sqrt(D)

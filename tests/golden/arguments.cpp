@@ -144,6 +144,15 @@ std::vector<double> Arguments::numbers(const std::string& key) {
   return numbers;
 }
 
+Arguments Arguments::within(const std::string& key) {
+  return read_or(key, Arguments(Json::object(), dtype_), [&] {
+    const Json& value = at(key);
+    if (!value.is_object())
+      throw CaseError(fmt::format("argument '{}' must hold arguments; got {}", key, value.dump()));
+    return Arguments(value, dtype_);
+  });
+}
+
 void Arguments::check_all_read() const {
   std::string unknown;
   for (const auto& [key, value] : values_.items())

@@ -41,6 +41,9 @@ class Arguments {
   /// {name: integer}, for patterns.
   std::vector<std::pair<std::string, i64>> sizes(const std::string& key);
   std::vector<double> numbers(const std::string& key);
+  /// Arguments within: {"forward": {"k": 2}}. None of them where it is absent or null; ask it by itself whether all were
+  /// read.
+  Arguments within(const std::string& key);
 
   /// Throws CaseError naming the arguments that were not read.
   void check_all_read() const;

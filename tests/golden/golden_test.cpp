@@ -190,6 +190,12 @@ TEST_CASE("golden: arguments of every kind; what is not read is unknown") {
   CHECK(a.flag("flag", false));
   CHECK(a.number("absent", 7) == 7);
   CHECK(a.sizes("sizes") == std::vector<std::pair<std::string, i64>>{{"h", 2}});
+  Arguments sizes = a.within("sizes");
+  CHECK_THROWS_WITH_AS(sizes.check_all_read(), "unknown argument: h = 2", CaseError);
+  CHECK(sizes.integer("h") == 2);
+  sizes.check_all_read();
+  for (const char* nothing : {"none", "absent"}) CHECK(!a.within(nothing).has("h"));
+  CHECK_THROWS_WITH_AS(a.within("n"), "argument 'n' must hold arguments; got 3.0", CaseError);
   CHECK_THROWS_WITH_AS(a.integer("w"), "argument 'w' must be a whole number; got \"-inf\"", CaseError);
   CHECK_THROWS_WITH_AS(a.flag("n", true), "argument 'n' must be true or false; got 3.0", CaseError);
   CHECK_THROWS_WITH_AS(a.check_all_read(), "unknown argument: left = 1", CaseError);

@@ -260,7 +260,7 @@ TEST_CASE("SoftRouter: a mixture is Algorithm 1 of the paper, and masked tokens 
 
 TEST_CASE("SoftRouter: noise comes from the stream, in training or always, and can be replayed") {
   Setup s;
-  SoftRouter router(4, {.experts = 3, .slots = 2, .noise = 0.7}, s.init);
+  SoftRouter router(4, {.experts = 3, .slots = 2, .noise = {.factor = 0.7}}, s.init);
   const Tensor x = random_tensor({2, 5, 4}, 1);
   const auto logits = [&](Context& c) { return router.route(x, {}, c).logits; };
   const Tensor quiet = logits(s.context);
@@ -279,7 +279,7 @@ TEST_CASE("SoftRouter: noise comes from the stream, in training or always, and c
   CHECK_THROWS_WITH_AS(logits(replay), "context: the layer needs random numbers; set Context::random to a Random",
                        Error);
 
-  router.options.noise_in_evaluation = true;
+  router.options.noise.in_evaluation = true;
   Random c(5);
   Context evaluation{.random = &c};
   CHECK_EQ(difference(logits(evaluation), once), 0);
@@ -325,7 +325,8 @@ TEST_CASE("SoftRouter: what makes no sense is refused") {
                        "SoftRouter: experts and slots must be >= 1; got experts = 0, slots = 1", Error);
   CHECK_THROWS_WITH_AS(SoftRouter(4, {.slots = -2}, s.init),
                        "SoftRouter: experts and slots must be >= 1; got experts = 8, slots = -2", Error);
-  CHECK_THROWS_WITH_AS(SoftRouter(4, {.noise = -1}, s.init), "SoftRouter: noise must be >= 0; got -1", Error);
+  CHECK_THROWS_WITH_AS(SoftRouter(4, {.noise = {.factor = -1}}, s.init),
+                       "SoftRouter: the factor of the noise must be >= 0; got -1", Error);
   SoftRouter router(4, {}, s.init);
   CHECK_THROWS_WITH_AS(router.route(zeros({2, 3, 5}, DType::f64), {}, s.context),
                        "SoftRouter: x must be [G, N, 4]; got [2, 3, 5]", ShapeError);
