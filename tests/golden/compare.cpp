@@ -40,8 +40,9 @@ void Comparison::check_values(const std::string& what, const Tensor& got, const 
     size = std::max(size, std::abs(b[i]));
   }
   const double e = apart / (1 + size);
+  const double tolerance = tolerance_of(what);
   worst_ = std::max(worst_, e);
-  if (!(e <= tolerance_)) fail(fmt::format("{}: e = {:.1e}, above {:.0e}", what, e, tolerance_));
+  if (!(e <= tolerance)) fail(fmt::format("{}: e = {:.1e}, above {:.0e}", what, e, tolerance));
 }
 
 void Comparison::check_equal(const std::string& what, const Tensor& got, const Tensor& want) {

@@ -6,9 +6,11 @@
 #include <sstream>
 
 #include "core/atomic_file.h"
+#include "core/autograd.h"
 #include "nn/linear.h"
 #include "nn/safetensors.h"
 #include "ops/arithmetic.h"
+#include "ops/reduce.h"
 #include "tests/golden/layers.h"
 #include "tests/golden/run.h"
 #include "tests/support/check_op.h"
@@ -238,4 +240,35 @@ TEST_CASE("golden: a layer file is compared through the adapter of its class") {
   CHECK(reason(1.6, R"({"in": 2})", "some project Linear @ 1234") == "out.y: e = 1.7e-02, above 1e-09");
   CHECK(reason(1.5, R"({"in": 2, "bias": 1})", "some project Linear @ 1234") == "unknown argument: bias = 1");
   CHECK(reason(1.5, "{}", "some project Lin @ 1234") == "unknown layer 'some project Lin'");
+}
+
+TEST_CASE("golden: a function without parameters, whose gradients belong to several scalars") {
+  // y = x^2: grad.twice belongs to sum(2 y w) with the cotangent w of no output.
+  const Layers adapters{{"some project square", [](LayerFile& file) {
+                           const Tensor x = file.inputs.at("x").detach().requires_grad_();
+                           const Tensor y = x * x, w = file.cotangents.at("w");
+                           const Tensor twice = grad(sum(y * w) * 2.0, {x})[0];
+                           return LayerRun{{}, {{"y", y}, {"y_f32", y}}, {{"twice", twice}}};
+                         }}};
+  TemporaryFolder folder;
+  const auto reason = [&](double y_f32, double gradient) {
+    const auto f64 = [](const Literal& v) { return tensor(v, DType::f64); };
+    save_safetensors(
+        folder.file("square.safetensors"),
+        {{{"in.x", f64({3, 1})},
+          {"out.y", f64({9, 1})},
+          {"out.y_f32", f64({y_f32, 1})},
+          {"cotangent.w", f64({1, 2})},
+          {"grad.twice", f64({gradient, 8})}},
+         {{"dtype", "float64"}, {"mode", "train"}, {"config", "{}"}, {"source", "some project square @ 1"}}});
+    Bundle bundle(folder.file("square.safetensors"));
+    Comparison comparison(bundle.tolerance());
+    run_layer(bundle, adapters, comparison);
+    CHECK((!comparison.passed() || bundle.untaken("").empty()));
+    return comparison.reason();
+  };
+  CHECK(reason(9, 12) == "");
+  CHECK(reason(9.0001, 12) == "");
+  CHECK(reason(9.01, 12) == "out.y_f32: e = 1.0e-03, above 1e-04");
+  CHECK(reason(9, 12.1) == "grad.twice: e = 7.6e-03, above 1e-09");
 }

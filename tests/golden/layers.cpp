@@ -29,6 +29,7 @@ LayerFile read(Bundle& bundle) {
   if (mode != "train" && mode != "eval") throw CaseError(fmt::format("mode must be train or eval; got '{}'", mode));
   LayerFile file{{},
                  {},
+                 {},
                  Arguments(bundle.json("config", Json::object()), bundle.dtype()),
                  mode == "train",
                  variant.empty() ? "as-is" : variant,
@@ -38,6 +39,8 @@ LayerFile read(Bundle& bundle) {
     file.inputs[name] = bundle.take(full);
     if (bundle.has("grad." + name)) file.inputs[name].requires_grad_();
   }
+  for (const std::string& full : bundle.names("cotangent."))
+    if (!bundle.has("out." + full.substr(10))) file.cotangents[full.substr(10)] = bundle.take(full);
   for (const std::string& full : bundle.names("param.")) file.parameters.push_back({full.substr(6), bundle.take(full)});
   return file;
 }
@@ -72,14 +75,19 @@ void run_layer(Bundle& bundle, const Layers& layers, Comparison& comparison) {
     if (!comparison.passed()) return;
     if (bundle.has(cotangent)) loss = loss + sum(run.outputs[name] * bundle.take(cotangent));
   }
+  for (const auto& [name, gradient] : run.gradients)
+    comparison.check("grad." + name, gradient, bundle.take("grad." + name));
   std::vector<Tensor> leaves;
   std::vector<std::string> names;
   for (const auto& [name, x] : file.inputs)
     if (x.requires_grad()) leaves.push_back(x), names.push_back(name);
-  for (const Tensor& p : run.layer->parameters()) leaves.push_back(p);
+  if (run.layer)
+    for (const Tensor& p : run.layer->parameters()) leaves.push_back(p);
+  if (leaves.empty()) return;
   const std::vector<Tensor> grads = grad(loss, leaves);
   for (std::size_t i = 0; i < names.size(); ++i)
     comparison.check("grad." + names[i], grads[i], bundle.take("grad." + names[i]));
+  if (!run.layer) return;
   check_parameters(bundle, *run.layer, {grads.begin() + static_cast<std::ptrdiff_t>(names.size()), grads.end()},
                    comparison);
 }

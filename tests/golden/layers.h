@@ -14,16 +14,20 @@ namespace moegrad::golden {
 struct LayerFile {
   std::map<std::string, Tensor> inputs;  ///< "x", "mask", "noise", ..; leaves where the file has their gradient
   StateDict parameters;                  ///< and buffers, under their full names
-  Arguments config;                      ///< every argument must be read
+  /// Those of no output: each belongs to a gradient of its own, grad.<name>, which the adapter computes.
+  std::map<std::string, Tensor> cotangents;
+  Arguments config;  ///< every argument must be read
   bool training;
   std::string variant;  ///< "as-is", "fixed", ..
   DType dtype;
 };
 
-/// What an adapter gives: the layer with the file's parameters, and its outputs "y", "aux_loss", ...
+/// What an adapter gives: the layer with the file's parameters (none for a function), and its outputs "y", "aux_loss",
+/// ..
 struct LayerRun {
   std::unique_ptr<Module> layer;
   std::map<std::string, Tensor> outputs;
+  std::map<std::string, Tensor> gradients = {};  ///< those that are not of L, by name: grad.<name>
 };
 using LayerAdapter = std::function<LayerRun(LayerFile& file)>;
 using Layers = std::map<std::string, LayerAdapter>;  ///< by class_of
