@@ -55,12 +55,9 @@ struct bf16 {
 };
 static_assert(sizeof(bf16) == 2 && std::is_trivially_copyable_v<bf16>);
 
-// A formula that is given a bf16 is a mistake: the loops of ops/loops.h give it floats, and a kernel that computes in
-// the type it stores is called by way of `with_wide` (core/dtype.h), its op having widened bf16 (ops/cast.h).
-bf16 operator+(bf16, bf16) = delete;
-bf16 operator-(bf16, bf16) = delete;
-bf16 operator*(bf16, bf16) = delete;
-bf16 operator/(bf16, bf16) = delete;
+// No operators, and no conversion that is not asked for: a formula that is given a bf16 is a mistake. The loops of
+// ops/loops.h give it floats, and a kernel that computes in the type it stores is called by way of `with_wide`
+// (core/dtype.h), its op having widened bf16 (ops/cast.h).
 
 /// The type in which values stored as T are computed.
 template <class T> using Computed = std::conditional_t<std::is_same_v<T, bf16>, float, T>;

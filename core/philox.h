@@ -112,14 +112,21 @@ MOEGRAD_HD inline u64 high_product(u64 a, u64 b) {
   return a1 * b1 + (middle >> 32) + (other >> 32);
 }
 
-/// Element i of a draw of integers in [0, n), for n >= 1. Two words each; a value's probability is 1/n to within 2^-64.
+/// The two integers in [0, n) of one block, for n >= 1. Two words each; a value's probability is 1/n to within 2^-64.
 ///   Source  Lemire: Fast random integer generation in an interval (2019), arXiv:1805.10941, without the rejection:
 ///           its bias of n / 2^64 relative to 1/n cannot be seen in any run
+struct IntegerBlock {
+  u64 value[2];
+};
+MOEGRAD_HD inline IntegerBlock below_block(u64 n, Words w) {
+  return {{high_product(u64{w.word[0]} << 32 | w.word[1], n), high_product(u64{w.word[2]} << 32 | w.word[3], n)}};
+}
+
+/// Element i of a draw of integers in [0, n), by itself. Equals what the fill kernel writes there.
 MOEGRAD_HD inline i64 below(i64 n, u64 seed, u32 draw, u32 step, i64 i) {
   const u64 index = static_cast<u64>(i);
-  const Words w = philox(seed, draw, step, index / 2);
-  const int k = 2 * static_cast<int>(index % 2);
-  return static_cast<i64>(high_product(u64{w.word[k]} << 32 | w.word[k + 1], static_cast<u64>(n)));
+  const IntegerBlock block = below_block(static_cast<u64>(n), philox(seed, draw, step, index / 2));
+  return static_cast<i64>(block.value[index % 2]);
 }
 
 }  // namespace moegrad::random

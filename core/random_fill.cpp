@@ -1,6 +1,7 @@
 #include "core/random_fill.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 #include "core/parallel.h"
@@ -15,19 +16,20 @@ constexpr i64 kGrain = 32;  // batches per thread: about 10 us
 
 // Writes finish(number) for every number of the draw, whose blocks `make` turns from words into numbers. Lane b of each
 // array belongs to block b, so that all three loops are free of shuffles but the last.
-template <class F, class Make, class Finish> void fill(F* y, i64 n, random::Key key, Make make, Finish finish) {
-  constexpr i64 kPer = random::kPerBlock<F>, kElements = kBatch * kPer;
+template <class T, class Make, class Finish> void fill(T* y, i64 n, random::Key key, Make make, Finish finish) {
+  using Block = decltype(make(random::Words{}));
+  constexpr i64 kPer = std::extent_v<decltype(Block::value)>, kElements = kBatch * kPer;
   const u32 step = static_cast<u32>(*key.step);
   parallel_for((n + kElements - 1) / kElements, kGrain, [&](i64 begin, i64 end) {
     for (i64 batch = begin; batch < end; ++batch) {
       u32 words[4][kBatch];
-      F numbers[kPer][kBatch], out[kElements];
+      T numbers[kPer][kBatch], out[kElements];
       for (i64 b = 0; b < kBatch; ++b) {
         const random::Words w = random::philox(key.seed, key.draw, step, static_cast<u64>(batch * kBatch + b));
         for (int k = 0; k < 4; ++k) words[k][b] = w.word[k];
       }
       for (i64 b = 0; b < kBatch; ++b) {
-        const random::Block<F> block = make(random::Words{{words[0][b], words[1][b], words[2][b], words[3][b]}});
+        const Block block = make(random::Words{{words[0][b], words[1][b], words[2][b], words[3][b]}});
         for (i64 k = 0; k < kPer; ++k) numbers[k][b] = finish(block.value[k]);
       }
       for (i64 b = 0; b < kBatch; ++b)
@@ -56,13 +58,9 @@ template <class F> void cpu::fill_normal(F* y, i64 n, random::Key key, F mean, F
 }
 
 template <class I> void cpu::fill_integers(I* y, i64 n, random::Key key, i64 low, u64 range) {
-  const u32 step = static_cast<u32>(*key.step);
-  parallel_for(n, kGrain * kBatch, [&](i64 begin, i64 end) {
-    for (i64 i = begin; i < end; ++i) {
-      const i64 at = random::below(static_cast<i64>(range), key.seed, key.draw, step, i);
-      y[i] = static_cast<I>(static_cast<u64>(low) + static_cast<u64>(at));
-    }
-  });
+  fill(
+      y, n, key, [=](random::Words w) { return random::below_block(range, w); },
+      [=](u64 at) { return static_cast<I>(static_cast<u64>(low) + at); });
 }
 
 // Each place, from the last one down, takes one of the numbers that are left.

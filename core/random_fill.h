@@ -17,12 +17,13 @@ struct Key {
 }  // namespace random
 
 // F is float or double; y has n elements; n >= 0.
-//   fill_uniform  low + (high - low) u, with u = random::uniform<F>: in [low, high), or low everywhere if they are
-//   equal.
-//                 high - low must be finite.
-//   fill_normal   mean + deviation z, with z = random::normal<F>
-//   fill_integers low + random::below(range): in [low, low + range), for 1 <= range < 2^64 (I: i32 or i64)
+//
+//   fill_uniform      low + (high - low) u, with u = random::uniform<F>: in [low, high), or low everywhere if they are
+//                     equal; high - low must be finite
+//   fill_normal       mean + deviation z, with z = random::normal<F>
+//   fill_integers     low + random::below(range): in [low, low + range), for 1 <= range < 2^64 (I: i32 or i64)
 //   fill_permutation  0, 1, .., n - 1 in an order of which all are equally likely
+//
 // clang-format off
 namespace cpu {
 template <class I> void fill_integers(I* y, i64 n, random::Key key, i64 low, u64 range);

@@ -51,6 +51,13 @@ Strides broadcast_strides(const Shape& shape, const Strides& strides, const Shap
   return y;
 }
 
+AxisBlocks blocks_around(const Shape& shape, int axis) {
+  AxisBlocks b{.count = shape[axis]};
+  for (int i = 0; i < axis; ++i) b.outer *= shape[i];
+  for (int i = axis + 1; i < shape.rank(); ++i) b.inner *= shape[i];
+  return b;
+}
+
 void throw_axis(const char* op, const Shape& shape, int axis) {
   throw ShapeError(fmt::format("{}: axis must be in [{}, {}); got {} for x {}", op, -shape.rank(), shape.rank(), axis,
                                to_string(shape)));

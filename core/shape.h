@@ -116,6 +116,11 @@ inline int check_axis(const char* op, const Shape& shape, int axis) {
 Axes check_axes(const char* op, const Shape& shape, const Axes& axes);
 /// All axes of a shape, ascending.
 Axes all_axes(const Shape& shape);
+/// A contiguous tensor as [outer, count, inner] around an axis.
+struct AxisBlocks {
+  i64 outer = 1, count = 1, inner = 1;
+};
+AxisBlocks blocks_around(const Shape& shape, int axis);
 /// Sizes valid for a new tensor. Throws ShapeError: negative size, or more than 2^62 elements.
 void check_sizes(const char* op, const Shape& shape);
 

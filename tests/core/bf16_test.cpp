@@ -12,6 +12,17 @@ using namespace moegrad;
 
 namespace {
 
+// There is no arithmetic in bf16: it would have to be that of floats.
+template <class T>
+concept Computes = requires(T a, T b) {
+  a + b;
+}
+|| requires(T a, T b) { a - b; }
+|| requires(T a, T b) { a* b; }
+|| requires(T a, T b) { a / b; }
+|| requires(T a, T b) { a < b; };
+static_assert(!Computes<bf16> && Computes<float>);
+
 float value_of(u32 bits) { return bf16::widen(static_cast<std::uint16_t>(bits)); }
 
 // The nearest bf16 to a finite v >= 0 found by bisection over all of them, ties to the even one.

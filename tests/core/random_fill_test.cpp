@@ -44,6 +44,18 @@ TEST_CASE_TEMPLATE("fill_uniform, fill_normal: element i is the number i of the 
   }
 }
 
+TEST_CASE_TEMPLATE("fill_integers: element i is the number i of the draw, and nothing beyond n changes", I, i32, i64) {
+  for (i64 n : {0, 1, 2, 3, 127, 128, 129, 4095, 4096, 4097, 20001}) {
+    std::vector<I> y(at(n + 1), I(-7));
+    cpu::fill_integers(y.data(), n, kKey, -5, 1000003);
+    i64 wrong = 0;
+    for (i64 i = 0; i < n; ++i) wrong += y[at(i)] != random::below(1000003, kSeed, kDraw, 9, i) - 5;
+    CAPTURE(n);
+    CHECK(wrong == 0);
+    CHECK(y[at(n)] == -7);
+  }
+}
+
 TEST_CASE_TEMPLATE("fill_uniform, fill_normal: the same bits for any number of threads", F, float, double) {
   const int before = num_threads();
   set_num_threads(1);

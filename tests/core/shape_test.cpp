@@ -46,6 +46,18 @@ TEST_CASE("Shape: more than 12 axes are an error, however they come about") {
   CHECK_THROWS_WITH_AS(Shape(-1, 1), "shape: rank must be at most 12; got -1", ShapeError);
 }
 
+TEST_CASE("blocks_around: an axis between those before and those behind it") {
+  const auto sizes = [](const Shape& shape, int axis) {
+    const AxisBlocks b = blocks_around(shape, axis);
+    return Shape{b.outer, b.count, b.inner};
+  };
+  CHECK(sizes({2, 3, 4, 5}, 0) == Shape{1, 2, 60});
+  CHECK(sizes({2, 3, 4, 5}, 2) == Shape{6, 4, 5});
+  CHECK(sizes({2, 3, 4, 5}, 3) == Shape{24, 5, 1});
+  CHECK(sizes({7}, 0) == Shape{1, 7, 1});
+  CHECK(sizes({2, 0, 3}, 1) == Shape{2, 0, 3});
+}
+
 TEST_CASE("strides: row-major, also with sizes 0 and 1") {
   CHECK(row_major({2, 3, 4}) == Strides{12, 4, 1});
   CHECK(row_major({}) == Strides{});
