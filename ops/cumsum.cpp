@@ -14,16 +14,14 @@ namespace moegrad {
 
 Tensor cumsum(const Tensor& x, int axis_any, CumsumOptions options) {
   const int axis = check_axis("cumsum", x.shape(), axis_any);
-  i64 outer = 1, inner = 1;
-  for (int i = 0; i < axis; ++i) outer *= x.shape()[i];
-  for (int i = axis + 1; i < x.rank(); ++i) inner *= x.shape()[i];
   const Tensor y = with_any(x.dtype(), [&]<class X>() {
     using Y = std::conditional_t<kIsFloat<X>, X, i64>;
     no_grad guard;
     const Tensor from = contiguous(x);
     Tensor to = empty(x.shape(), dtype_of<Y>, x.device());
+    const AxisBlocks b = blocks_around(x.shape(), axis);
     if (x.size() > 0)
-      MOEGRAD_LAUNCH(x.device(), cumsum_blocks, from.data<X>(), to.data<Y>(), outer, x.shape()[axis], inner, options);
+      MOEGRAD_LAUNCH(x.device(), cumsum_blocks, from.data<X>(), to.data<Y>(), b.outer, b.count, b.inner, options);
     return to;
   });
   if (!is_float(x.dtype())) return y;

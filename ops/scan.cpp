@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "core/autograd.h"
 #include "core/parallel.h"
@@ -18,17 +20,6 @@
 
 namespace moegrad {
 namespace {
-
-// A tensor as [outer, count, inner] around an axis.
-struct Blocks {
-  i64 outer = 1, count, inner = 1;
-};
-Blocks blocks_of(const Shape& shape, int axis) {
-  Blocks b{.count = shape[axis]};
-  for (int i = 0; i < axis; ++i) b.outer *= shape[i];
-  for (int i = axis + 1; i < shape.rank(); ++i) b.inner *= shape[i];
-  return b;
-}
 
 // All but the first or the last position of an axis.
 Tensor without(const Tensor& x, int axis, bool first) {
@@ -45,14 +36,15 @@ Tensor linear_scan(const Tensor& a, const Tensor& b, int axis_any, bool reverse)
   check_same_dtype("linear_scan", a, b);
   const Shape shape = broadcast("linear_scan", a.shape(), b.shape());
   const int axis = check_axis("linear_scan", shape, axis_any);
-  Tensor y = empty(shape, a.dtype(), a.device());
-  with_number("linear_scan", a.dtype(), [&]<class T>() {
+  const Tensor y = with_number("linear_scan", a.dtype(), [&]<class T>() {
     no_grad guard;
     const Tensor p = contiguous(expand(a, shape)), q = contiguous(expand(b, shape));
-    const Blocks o = blocks_of(shape, axis);
-    if (y.size() > 0)
-      MOEGRAD_LAUNCH(y.device(), linear_scan_blocks, p.data<T>(), q.data<T>(), y.data<T>(), o.outer, o.count, o.inner,
+    Tensor to = empty(shape, a.dtype(), a.device());
+    const AxisBlocks o = blocks_around(shape, axis);
+    if (to.size() > 0)
+      MOEGRAD_LAUNCH(to.device(), linear_scan_blocks, p.data<T>(), q.data<T>(), to.data<T>(), o.outer, o.count, o.inner,
                      reverse);
+    return to;
   });
   return record(
       "linear_scan", y, {a, b}, saves(kX0 | kY),
@@ -78,11 +70,14 @@ Tensor cumprod(const Tensor& x_any, int axis_any) {
 
 Tensor logcumsumexp(const Tensor& x, int axis_any) {
   const int axis = check_axis("logcumsumexp", x.shape(), axis_any);
-  const Tensor y = with_float("logcumsumexp", x.dtype(), [&]<class F>() {
+  if (!is_float(x.dtype())) throw_dtype("logcumsumexp", kFloats, x.dtype());
+  // The gradient reads differences of values: of values rounded to bf16 they would be wrong by a rounding of large ones.
+  if (x.dtype() == DType::bf16) return narrow(logcumsumexp(widen(x), axis));
+  const Tensor y = with_wide("logcumsumexp", x.dtype(), [&]<class F>() {
     no_grad guard;
     const Tensor from = contiguous(x);
     Tensor to = empty(x.shape(), x.dtype(), x.device());
-    const Blocks o = blocks_of(x.shape(), axis);
+    const AxisBlocks o = blocks_around(x.shape(), axis);
     if (x.size() > 0)
       MOEGRAD_LAUNCH(x.device(), logcumsumexp_blocks, from.data<F>(), to.data<F>(), o.outer, o.count, o.inner);
     return to;
@@ -104,49 +99,79 @@ Tensor logcumsumexp(const Tensor& x, int axis_any) {
       [axis] { return fmt::format("axis = {}", axis); });
 }
 
-// ---- CPU kernels: a task is one column of one block
+// ---- CPU kernels: a task is a strip of columns of one block, read row by row
 
 namespace {
 
-template <class Task> void each_column(i64 outer, i64 count, i64 inner, Task task) {
-  parallel_for(outer * inner, (1 << 13) / count + 1, [&](i64 begin, i64 end) {
-    for (i64 t = begin; t < end; ++t) task(t / inner * count * inner + t % inner);
+constexpr i64 kColumns = 256;  // their running values stay in the L1 cache
+
+// Calls task(begin, columns) for strips of every block: as wide as leaves several for threads, but no narrower than a
+// cache line.
+template <class Task> void each_strip(i64 outer, i64 count, i64 inner, Task task) {
+  constexpr i64 kStrips = 16, kNarrowest = 16, kGrain = 1 << 13;
+  const i64 width = std::min(inner, std::clamp(outer * inner / kStrips, kNarrowest, kColumns));
+  const i64 strips = (inner + width - 1) / width;
+  parallel_for(outer * strips, kGrain / (count * width) + 1, [&](i64 begin, i64 end) {
+    for (i64 t = begin; t < end; ++t) {
+      const i64 column = t % strips * width;
+      task(t / strips * count * inner + column, std::min(width, inner - column));
+    }
   });
 }
+
+// Rows are `step` elements apart, of either sign. Columns is i64, or a constant: one column needs no loop.
+template <class T, class Columns> void scan_strip(const T* a, const T* b, T* y, i64 rows, i64 step, Columns columns) {
+  using Total = std::conditional_t<std::is_integral_v<T>, u64, double>;
+  Total total[kColumns];
+  const auto row = [columns, &total](const T* __restrict p, const T* __restrict q, T* __restrict to) {
+    for (i64 c = 0; c < columns; ++c) {
+      total[c] = convert<Total>(p[c]) * total[c] + convert<Total>(q[c]);
+      to[c] = convert<T>(total[c]);
+    }
+  };
+  for (i64 c = 0; c < columns; ++c) total[c] = convert<Total>(y[c] = b[c]);
+  for (i64 r = 1; r < rows; ++r) row(a += step, b += step, y += step);
+}
+
+// log(e^x + ..) so far: top + log(total), where total is of e^(x - top).
+struct LogSum {
+  double top, total;
+  void add(double v) {
+    if (v > top) {
+      total = total * std::exp(top - v) + 1;
+      top = v;
+    } else if (!std::isinf(v)) {
+      total += std::exp(v - top);  // NaN stays
+    } else if (v == top && v > 0) {
+      total += 1;
+    }
+  }
+  double value() const { return total == 0 ? top : top + std::log(total); }
+};
 
 }  // namespace
 
 template <class T>
 void cpu::linear_scan_blocks(const T* a, const T* b, T* y, i64 outer, i64 count, i64 inner, bool reverse) {
-  using Total = std::conditional_t<std::is_integral_v<T>, u64, double>;
   const i64 first = reverse ? (count - 1) * inner : 0, step = reverse ? -inner : inner;
-  each_column(outer, count, inner, [&](i64 at) {
-    at += first;
-    Total total = convert<Total>(b[at]);
-    y[at] = b[at];
-    for (i64 i = 1; i < count; ++i) {
-      at += step;
-      total = convert<Total>(a[at]) * total + convert<Total>(b[at]);
-      y[at] = convert<T>(total);
-    }
+  each_strip(outer, count, inner, [&](i64 begin, i64 columns) {
+    const i64 at = begin + first;
+    if (columns == 1)
+      scan_strip(a + at, b + at, y + at, count, step, std::integral_constant<i64, 1>{});
+    else
+      scan_strip(a + at, b + at, y + at, count, step, columns);
   });
 }
 
 template <class F> void cpu::logcumsumexp_blocks(const F* x, F* y, i64 outer, i64 count, i64 inner) {
-  each_column(outer, count, inner, [&](i64 at) {
-    double top = -std::numeric_limits<double>::infinity(), total = 0;  // of e^(x - top)
-    for (i64 i = 0; i < count; ++i, at += inner) {
-      const double v = convert<double>(x[at]);
-      if (v > top) {
-        total = total * std::exp(top - v) + 1;
-        top = v;
-      } else if (!std::isinf(v)) {
-        total += std::exp(v - top);  // NaN stays
-      } else if (v == top && v > 0) {
-        total += 1;
+  each_strip(outer, count, inner, [&](i64 at, i64 columns) {
+    LogSum sums[kColumns];
+    std::fill_n(sums, columns, LogSum{-std::numeric_limits<double>::infinity(), 0});
+    for (i64 r = 0; r < count; ++r, at += inner)
+      for (i64 c = 0; c < columns; ++c) {
+        sums[c].add(convert<double>(x[at + c]));
+        y[at + c] = convert<F>(sums[c].value());
       }
-      y[at] = convert<F>(total == 0 ? top : top + std::log(total));
-    }
   });
 }
 

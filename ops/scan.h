@@ -21,7 +21,7 @@ Tensor cumprod(const Tensor& x, int axis);
 
 /// y_i = log(e^x_0 + .. + e^x_i) along `axis`, without overflow.
 ///   Shapes    x [.., n, ..] -> y, same shape
-///   Dtypes    f32, f64, bf16 (computed in f64)
+///   Dtypes    f32, f64 (computed in f64), bf16 (by way of f32, the gradient as well)
 ///   Gradient  dx_k = sum over i >= k of dy_i e^(x_k - y_i), as a linear_scan whose factors are at most 1; 0 where x is
 ///             -infinity; any order.  NaN from the first +infinity on
 ///   Errors    ShapeError: axis out of range.  DTypeError

@@ -31,11 +31,6 @@ Row row(const char* name, std::vector<Shape> shapes, std::function<Tensor(Args)>
   return {name, std::move(shapes), [op](Args x) { return std::vector<Tensor>{op(x)}; }};
 }
 
-// Values in [-1, n), many times each.
-Tensor entries(const Shape& shape, i64 n, u64 seed) {
-  return random_tensor(shape, seed, -0.99, static_cast<double>(n), DType::i64);
-}
-
 std::vector<std::byte> bytes_of(const Tensor& t) {
   const Tensor x = contiguous(dense(t.detach()));
   const auto size = static_cast<std::size_t>(x.size() * byte_size(x.dtype()));
@@ -102,6 +97,7 @@ std::vector<Row> scans() {
       row("cumprod", {wide}, [](Args x) { return cumprod(x[0] + 1.0, 0); }),
       row("logcumsumexp", {wide}, [](Args x) { return logcumsumexp(x[0], 1); }),
       row("linear_scan", {wide, wide}, [](Args x) { return linear_scan(x[0], x[1], 1); }),
+      row("linear_scan of columns", {wide, wide}, [](Args x) { return linear_scan(x[0], x[1], 0, true); }),
       row("softmax", {wide}, [](Args x) { return softmax(x[0], -1); }),
       row("softmax of two axes", {{40, 30, 200}},
           [](Args x) {
@@ -123,8 +119,9 @@ std::vector<Row> orders() {
 }
 
 std::vector<Row> index_ops() {
-  const Tensor few = entries({5000}, 9, 1), rows = entries({5000, 4}, 300, 2), beside = entries({600, 40}, 50, 3);
-  const Tensor table = entries({2, 3000}, 700, 4), mask = gt(random_tensor({300, 700}, 5), zeros({}, DType::f64));
+  const Tensor few = random_index({5000}, 9, 1), rows = random_index({5000, 4}, 300, 2),
+               beside = random_index({600, 40}, 50, 3);
+  const Tensor table = random_index({2, 3000}, 700, 4), mask = gt(random_tensor({300, 700}, 5), zeros({}, DType::f64));
   return {row("take_along", {{600, 50}}, [=](Args x) { return take_along(x[0], 1, beside); }),
           row("take_along down", {{50, 40}}, [=](Args x) { return take_along(x[0], 0, beside); }),
           row("index_select", {{9, 64}}, [=](Args x) { return index_select(x[0], 0, few); }),
@@ -143,7 +140,7 @@ std::vector<Row> index_ops() {
           row("index_put", {{9, 64}, {5000, 64}}, [=](Args x) { return index_put(x[0], {few}, x[1]); }),
           row("index_put sum", {{2, 700, 8}, {2, 3000, 8}},
               [=](Args x) {
-                return index_put(x[0], {entries({2, 1}, 2, 7), table}, x[1], {.accumulate = true});
+                return index_put(x[0], {random_index({2, 1}, 2, 7), table}, x[1], {.accumulate = true});
               }),
           row("masked_select", {{300, 700}}, [=](Args x) { return masked_select(x[0], mask); }),
           row("bincount", {{5000}}, [=](Args x) { return bincount(few, x[0]); }),
@@ -154,7 +151,8 @@ std::vector<Row> index_ops() {
 }
 
 std::vector<Row> layers() {
-  const Tensor token = entries({8, 4000}, 500, 1), expert = entries({4000, 2}, 6, 2), target = entries({3000}, 60, 3);
+  const Tensor token = random_index({8, 4000}, 500, 1), expert = random_index({4000, 2}, 6, 2),
+               target = random_index({3000}, 60, 3);
   return {row("einsum dispatch", {{8, 500, 32}},
               [=](Args x) {
                 return einsum("gpn,gnd->gpd", {one_hot(token, 500), x[0]});
@@ -173,7 +171,7 @@ std::vector<Row> layers() {
           row("max_pool2d", {{8, 3, 64, 64}}, [](Args x) { return max_pool2d(round(x[0] * 3.0), 3, {.stride = 2}); }),
           row("avg_pool2d", {{8, 3, 64, 64}}, [](Args x) { return avg_pool2d(x[0], 3, {.stride = 2}); }),
           row("normalize", {{3000, 64}}, [](Args x) { return normalize(x[0]); }),
-          row("cross_entropy", {{3000, 60}}, [=](Args x) { return cross_entropy(x[0], abs(target)); }),
+          row("cross_entropy", {{3000, 60}}, [=](Args x) { return cross_entropy(x[0], target, {.ignore_index = -1}); }),
           row("mse_loss", {{300, 700}, {300, 700}}, [](Args x) { return mse_loss(x[0], x[1]); }),
           row("kl_div_loss", {{300, 700}, {300, 700}},
               [](Args x) { return kl_div_loss(log_softmax(x[0], 1), softmax(x[1], 1)); }),

@@ -7,6 +7,7 @@
 
 #include "core/autograd.h"
 #include "core/parallel.h"
+#include "ops/views.h"
 #include "tests/support/check_op.h"
 
 using namespace moegrad;
@@ -31,8 +32,9 @@ Tensor naive_scan(const Shape& shape, int axis, bool reverse,
   return y;
 }
 
-const std::pair<Shape, int> kRows[] = {{{5}, 0},       {{1}, 0},    {{3, 4}, 0}, {{3, 4}, 1},
-                                       {{2, 4, 3}, 1}, {{0, 3}, 1}, {{3, 0}, 1}, {{2, 1, 2}, 1}};
+const std::pair<Shape, int> kRows[] = {
+    {{5}, 0},    {{1}, 0},    {{3, 4}, 0},    {{3, 4}, 1},     {{2, 4, 3}, 1},
+    {{0, 3}, 1}, {{3, 0}, 1}, {{2, 1, 2}, 1}, {{2, 3, 300}, 1}};  // more columns than a strip has
 
 }  // namespace
 
@@ -114,6 +116,18 @@ TEST_CASE("op: logcumsumexp: every axis, order 2") {
   }
 }
 
+TEST_CASE("op: logcumsumexp: large values, whose rounding must not reach the gradient") {
+  check_op({.name = "logcumsumexp",
+            .op = [](Args x) { return logcumsumexp(x[0], 1); },
+            .reference =
+                [](Args x) {
+                  return naive_scan({3, 6}, 1, false, [&](const std::vector<i64>& at, const double* before) {
+                    return std::log(std::exp(value_at(x[0], at)) + (before ? std::exp(*before) : 0));
+                  });
+                },
+            .inputs = {Input({3, 6}, 98, 102)}});
+}
+
 TEST_CASE("op: logcumsumexp: wide ranges, infinities and their gradients") {
   const double inf = INFINITY;
   const Tensor x = tensor({-inf, -inf, -1000, -inf, 1000, 999}, DType::f64).requires_grad_();
@@ -165,6 +179,9 @@ TEST_CASE("op: scans: error texts") {
                        "linear_scan: operands must have one dtype; got f32 [2, 3] and f64 [3]", DTypeError);
   const Tensor mask = zeros({3}, DType::boolean);
   CHECK_THROWS_WITH_AS(linear_scan(mask, mask, 0), "linear_scan: x must be f32, f64, bf16, i32 or i64; got bool",
+                       DTypeError);
+  const Tensor large = expand(mask, {i64{1} << 50, 3});  // refused before a result is allocated
+  CHECK_THROWS_WITH_AS(linear_scan(large, large, 0), "linear_scan: x must be f32, f64, bf16, i32 or i64; got bool",
                        DTypeError);
   CHECK_THROWS_WITH_AS(cumprod(x, -3), "cumprod: axis must be in [-2, 2); got -3 for x [2, 3]", ShapeError);
   CHECK_THROWS_WITH_AS(cumprod(scalar(1), 0), "cumprod: axis must be in [0, 0); got 0 for x []", ShapeError);
