@@ -17,19 +17,6 @@ namespace moegrad {
 
 // ---- index tables
 
-RoutesRef detail::checked_routes(const char* op, const Tensor& index, i64 n) {
-  const auto renamed = [op](const Error& e) {
-    return op + std::string(e.what()).substr(std::string("one_hot").size());
-  };
-  try {
-    return one_hot_of(one_hot(index, n))->routes();
-  } catch (const IndexError& e) {
-    throw IndexError(renamed(e));
-  } catch (const DTypeError& e) {
-    throw DTypeError(renamed(e));
-  }
-}
-
 detail::SliceRoutes detail::slice_routes(const char* op, const Shape& shape, int axis, const Tensor& index) {
   // Axes before `axis` are rows too, along which the index repeats: then x is read as it lies.
   Shape rows(shape.begin(), shape.begin() + axis);
@@ -71,18 +58,22 @@ Tensor detail::join_leading(const Tensor& x, int axes) {
   return reshape(x, shape);
 }
 
-Tensor detail::corner(const char* op, const char* what, const Tensor& x, const Shape& shape, int axis) {
+bool detail::within(const Shape& small, const Shape& large, int axis) {
+  bool fits = small.rank() == large.rank();
+  for (int i = 0; fits && i < small.rank(); ++i) fits = i == axis || small[i] <= large[i];
+  return fits;
+}
+
+void detail::check_index_within(const char* op, const Shape& index, const Shape& x, int axis) {
+  if (!within(index, x, axis))
+    throw ShapeError(fmt::format("{}: index must be no larger than x along every axis but {}; got index {} and x {}",
+                                 op, axis, to_string(index), to_string(x)));
+}
+
+Tensor detail::corner(const Tensor& x, const Shape& shape, int axis) {
   Tensor y = x;
-  bool fits = x.rank() == shape.rank();
-  for (int i = 0; fits && i < shape.rank(); ++i) {
-    fits = i == axis || shape[i] <= x.shape()[i];
-    if (fits && i != axis) y = slice(y, i, {0, shape[i]});
-  }
-  if (!fits)
-    throw ShapeError(
-        fmt::format("{}: {} {}; got {} and {}", op, what,
-                    axis < 0 ? std::string("along every axis") : fmt::format("along every axis but {}", axis),
-                    to_string(shape), to_string(x.shape())));
+  for (int i = 0; i < shape.rank(); ++i)
+    if (i != axis) y = slice(y, i, {0, shape[i]});
   return y;
 }
 
@@ -124,8 +115,8 @@ Tensor take_along(const Tensor& x, int axis_any, const Tensor& index) {
 
 Tensor gather(const Tensor& x, int axis_any, const Tensor& index) {
   const int axis = check_axis("gather", x.shape(), axis_any);
-  const Tensor part = detail::corner("gather", "index must be no larger than x", x, index.shape(), axis);
-  return take_elements("gather", part, axis, index);
+  detail::check_index_within("gather", index.shape(), x.shape(), axis);
+  return take_elements("gather", detail::corner(x, index.shape(), axis), axis, index);
 }
 
 // ---- slices
@@ -164,9 +155,10 @@ Tensor embedding(const Tensor& weight, const Tensor& index, EmbeddingOptions opt
 
 Tensor wrap_index(const Tensor& index_any, i64 n) {
   if (!is_int(index_any.dtype())) throw_dtype("wrap_index", "i64 or i32 (an index)", index_any.dtype());
+  if (n < 0) throw ShapeError(fmt::format("wrap_index: n must be >= 0; got {}", n));
   no_grad guard;
   const Tensor index = contiguous(cast(index_any, DType::i64));
-  Tensor y = empty(index.shape(), DType::i64);
+  Tensor y = empty(index.shape(), DType::i64, index.device());
   const i64* from = index.data<i64>();
   for (i64 i = 0; i < index.size(); ++i) {
     if (from[i] < -n || from[i] >= n)

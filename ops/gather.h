@@ -49,14 +49,12 @@ struct EmbeddingOptions {
 Tensor embedding(const Tensor& weight, const Tensor& index, EmbeddingOptions options = {});
 
 /// Positions as Python counts them, negative ones from the end: y = index < 0 ? index + n : index.
-///   Shapes    index [..] i64 or i32 -> y i64 [..].  Gradient: none
-///   Errors    IndexError: a value outside [-n, n).  DTypeError: index is no integer
+///   Shapes    index [..] i64 or i32 -> y i64 [..].  Gradient: none.  Synchronises: index is read on the host
+///   Errors    IndexError: a value outside [-n, n).  ShapeError: n < 0.  DTypeError: index is no integer
 Tensor wrap_index(const Tensor& index, i64 n);
 
 // For ops of this family.
 namespace detail {
-/// The routes of an index table with values in [-1, n); errors go by the name of `op`.
-RoutesRef checked_routes(const char* op, const Tensor& index, i64 n);
 /// How index_select reads and index_add writes slices of axis `axis` of a tensor of `shape`.
 struct SliceRoutes {
   RoutesRef routes;
@@ -67,9 +65,12 @@ SliceRoutes slice_routes(const char* op, const Shape& shape, int axis, const Ten
 Tensor joint_index(const char* op, const Tensor& x, std::span<const Tensor> indices);
 /// x with its first `axes` axes joined into one.
 Tensor join_leading(const Tensor& x, int axes);
-/// The first positions of x along every axis but `axis`, as many as `shape` has.
-///   Errors    ShapeError: x is smaller there, or has another rank: `<op>: <what> ..`
-Tensor corner(const char* op, const char* what, const Tensor& x, const Shape& shape, int axis);
+/// Whether `small` has the axes of `large`, none but `axis` longer (-1: none).
+bool within(const Shape& small, const Shape& large, int axis);
+/// ShapeError, in the name of `op`, unless within(index, x, axis).
+void check_index_within(const char* op, const Shape& index, const Shape& x, int axis);
+/// The first positions of x along every axis but `axis`, as many as `shape` has, which is within x.
+Tensor corner(const Tensor& x, const Shape& shape, int axis);
 }  // namespace detail
 
 }  // namespace moegrad

@@ -16,19 +16,6 @@ namespace {
 
 thread_local i64 made_dense = 0;
 
-Tensor checked_index(const Tensor& index_any, i64 n) {
-  if (!is_int(index_any.dtype())) throw_dtype("one_hot", "i64 or i32 (an index)", index_any.dtype());
-  if (n < 0) throw ShapeError(fmt::format("one_hot: n must be >= 0; got {}", n));
-  if (index_any.rank() + 1 > kMaxRank) throw_rank_too_large(index_any.rank() + 1);
-  const Tensor index = contiguous(cast(index_any, DType::i64));
-  const i64* v = index.data<i64>();
-  for (i64 i = 0; i < index.size(); ++i)
-    if (v[i] < -1 || v[i] >= n)
-      throw IndexError(fmt::format("one_hot: values must be in [-1, {}); got {} at element {} of index {}", n, v[i], i,
-                                   to_string(index.shape())));
-  return index;
-}
-
 Labels row_labels(const Shape& rows) {
   Labels y;
   for (int i = 0; i < rows.rank(); ++i) y.push_back(i);
@@ -37,12 +24,24 @@ Labels row_labels(const Shape& rows) {
 
 }  // namespace
 
-Tensor one_hot(const Tensor& index_any, i64 n) {
-  const Tensor index = checked_index(index_any, n);
-  Labels axes = row_labels(index.shape());
+RoutesRef detail::checked_routes(const char* op, const Tensor& index_any, i64 n) {
+  if (!is_int(index_any.dtype())) throw_dtype(op, "i64 or i32 (an index)", index_any.dtype());
+  if (n < 0) throw ShapeError(fmt::format("{}: n must be >= 0; got {}", op, n));
+  const Tensor index = contiguous(cast(index_any, DType::i64));
+  const i64* v = index.data<i64>();
+  for (i64 i = 0; i < index.size(); ++i)
+    if (v[i] < -1 || v[i] >= n)
+      throw IndexError(fmt::format("{}: values must be in [-1, {}); got {} at element {} of index {}", op, n, v[i], i,
+                                   to_string(index.shape())));
+  return std::make_shared<const Routes>(index.shape(), std::vector<Tensor>{index}, Shape{n});
+}
+
+Tensor one_hot(const Tensor& index, i64 n) {
+  if (index.rank() + 1 > kMaxRank) throw_rank_too_large(index.rank() + 1);
+  const RoutesRef routes = detail::checked_routes("one_hot", index, n);
+  Labels axes = row_labels(routes->rows());
   axes.push_back(~0);
-  return OneHot::make(std::make_shared<Routes>(index.shape(), std::vector<Tensor>{index}, Shape{n}), {}, axes,
-                      DType::boolean);
+  return OneHot::make(routes, {}, axes, DType::boolean);
 }
 
 i64 times_made_dense() { return made_dense; }

@@ -60,6 +60,12 @@ inline const OneHot* one_hot_of(const Tensor& x) { return static_cast<const OneH
 /// x [labels of row axes] as a tensor of all `rows`, expanded along the row axes that no label names; no copy.
 Tensor lift_to_rows(const Tensor& x, const Labels& labels, const Shape& rows);
 
+namespace detail {
+/// The routes of an index table with values in [-1, n), for ops that read or write by one; errors go by the name of
+/// `op`.
+RoutesRef checked_routes(const char* op, const Tensor& index, i64 n);
+}  // namespace detail
+
 /// How often a structured one-hot was made dense on this thread. For tests.
 i64 times_made_dense();
 

@@ -120,10 +120,11 @@ struct Destination {
   u32 row_mask = 0, class_mask = 0;
   i64 groups = 1, classes = 1;  // positions on its row axes, on its class axes
   bool gathers() const { return class_mask == 0; }
-  /// Rows of different groups never meet: with enough groups (or one row in each) threads take whole groups.
-  bool by_groups(const Routes& r) const {
+  bool keeps_rows(const Routes& r) const { return row_mask == (u32{1} << r.rows().rank()) - 1; }
+  /// Rows of different groups never meet: with enough groups (or one row in each) threads take whole groups, and add.
+  bool adds(const Routes& r) const {
     constexpr i64 kManyGroups = 64;
-    return groups >= kManyGroups || row_mask == (u32{1} << r.rows().rank()) - 1;
+    return !gathers() && (groups >= kManyGroups || keeps_rows(r));
   }
 };
 Destination destination_of(const Routes& r, const Labels& y_labels) {
@@ -135,16 +136,21 @@ Destination destination_of(const Routes& r, const Labels& y_labels) {
   return d;
 }
 
-template <class T>
+// Rows are copied as they are stored: bool and bf16 as their bits, which are never added.
+template <class T> void run_route_copy(const RouteLoop& loop, const Tensor& x, const Tensor& y) {
+  using Wide = std::conditional_t<std::is_same_v<T, bf16>, std::uint16_t, T>;
+  using F = std::conditional_t<std::is_same_v<T, bool>, unsigned char, Wide>;
+  const F *px = reinterpret_cast<const F*>(x.data<T>()), *no_scale = nullptr;
+  MOEGRAD_LAUNCH(y.device(), route_gather, px, no_scale, reinterpret_cast<F*>(y.data<T>()), loop);
+}
+template <class F>
 void run_route_sum(const Routes& r, const Destination& to, const RouteLoop& loop, const Tensor& x, const Tensor& scale,
                    const Tensor& y) {
-  using F = std::conditional_t<std::is_same_v<T, bool>, unsigned char, T>;  // bool is copied as bytes, never added
-  const auto px = reinterpret_cast<const F*>(x.data<T>());
-  const auto ps = scale ? reinterpret_cast<const F*>(scale.data<T>()) : nullptr;
-  const auto py = reinterpret_cast<Computed<F>*>(y.data<Computed<T>>());
+  const F *px = x.data<F>(), *ps = scale ? scale.data<F>() : nullptr;
+  Computed<F>* py = y.data<Computed<F>>();
   if (to.gathers()) {
     MOEGRAD_LAUNCH(y.device(), route_gather, px, ps, py, loop);
-  } else if (to.by_groups(r)) {
+  } else if (to.adds(r)) {
     MOEGRAD_LAUNCH(y.device(), route_scatter, px, ps, py, loop);
   } else {
     const Routes::Inverse& inverse = r.inverse(to.row_mask, to.class_mask);
@@ -162,27 +168,24 @@ Tensor route_sum(const RoutesRef& routes, const Tensor& scale, const Tensor& x_a
   check_operand("route_sum", *routes, x_any, lx_any);
   if (scale) check_same_dtype("route_sum", scale, x_any);
   if (scale && !is_float(scale.dtype())) throw_dtype("route_sum", "f32, f64 or bf16 where it is scaled", scale.dtype());
-  const Operand x = operand_of(x_any, lx_any);
   const Axes order = kernel_order(ly_any);
   const Labels ly = pick(ly_any, order);
-  Shape shape;
-  for (int l : ly) {
-    if (is_row(l))
-      shape.push_back(routes->rows()[l]);
-    else if (is_class(l))
-      shape.push_back(routes->classes()[~l]);
-    else
-      shape.push_back(x.x.dim(x.labels.find(l)));
-  }
   const Destination to = destination_of(*routes, ly);
-  const bool adds = !to.gathers() && to.by_groups(*routes);
-  const DType sums = x.x.dtype() == DType::bf16 ? DType::f32 : x.x.dtype();  // bf16 is rounded at the end
-  Tensor y = adds ? zeros(shape, sums, x.x.device()) : empty(shape, sums, x.x.device());
+  const bool copies = !scale && to.gathers() && to.keeps_rows(*routes);
+  if (x_any.dtype() == DType::boolean && !copies)
+    throw_dtype("route_sum", "a number where rows are added up", x_any.dtype());
+  const Operand x = operand_of(x_any, lx_any);
+  Shape shape;
+  for (int l : ly)
+    shape.push_back(is_row(l) ? routes->rows()[l] : is_class(l) ? routes->classes()[~l] : x.x.dim(x.labels.find(l)));
+  const DType sums = x.x.dtype() == DType::bf16 && !copies ? DType::f32 : x.x.dtype();  // bf16 is rounded at the end
+  Tensor y = to.adds(*routes) ? zeros(shape, sums, x.x.device()) : empty(shape, sums, x.x.device());
   const Tensor weights = scale ? dense(scale) : Tensor{};
   const RouteLoop loop = loop_of(*routes, x, y, ly, weights);
-  if (y.dtype() == DType::boolean && !(to.gathers() && loop.outer == loop.axes))
-    throw_dtype("route_sum", "a number where rows are added up", y.dtype());
-  with_any(x.x.dtype(), [&]<class T>() { run_route_sum<T>(*routes, to, loop, x.x, weights, y); });
+  if (copies)
+    with_any(y.dtype(), [&]<class T>() { run_route_copy<T>(loop, x.x, y); });
+  else
+    with_number("route_sum", x.x.dtype(), [&]<class T>() { run_route_sum<T>(*routes, to, loop, x.x, weights, y); });
   y = cast(y, x.x.dtype());
   const Labels lx = x.labels;
   if (scale)

@@ -11,6 +11,7 @@
 #include "ops/cast.h"
 #include "ops/compare.h"
 #include "ops/gather.h"
+#include "ops/one_hot.h"
 #include "ops/pad.h"
 #include "ops/views.h"
 #include "ops/where.h"
@@ -24,17 +25,24 @@ void check_operands(const char* op, const Tensor& x, const Tensor& source, bool 
   if (adds && x.dtype() == DType::boolean) throw_dtype(op, "a number", x.dtype());
 }
 
-// What index says of x: its axis, its size beside x, its routes.
+// What index says of x: its axis and its routes.
 struct Entries {
   int axis;
   RoutesRef routes;
-  Shape part;  // of y that can be written to: the sizes of index, but those of x along the axis
 };
 Entries entries_of(const char* op, const Tensor& x, int axis_any, const Tensor& index) {
   const int axis = check_axis(op, x.shape(), axis_any);
-  Entries e{axis, {}, detail::corner(op, "index must be no larger than x", x, index.shape(), axis).shape()};
-  e.routes = detail::checked_routes(op, index, x.shape()[axis]);
-  return e;
+  detail::check_index_within(op, index.shape(), x.shape(), axis);
+  return {axis, detail::checked_routes(op, index, x.shape()[axis])};
+}
+
+// The first entries of source, one for each of index.
+Tensor entries_from(const char* op, const Tensor& source, const Shape& index) {
+  if (!detail::within(index, source.shape(), -1))
+    throw ShapeError(
+        fmt::format("{}: source must be no smaller than index along every axis; got source {} and index {}", op,
+                    to_string(source.shape()), to_string(index)));
+  return detail::corner(source, index, -1);
 }
 
 // y with `value` behind it along every axis, up to `shape`.
@@ -47,9 +55,8 @@ Tensor fill_up(const Tensor& y, const Shape& shape, double value) {
 
 // For every position of `axis`, the last entry that goes there, or -1.
 Tensor last_entries(const Tensor& index, int axis, i64 n) {
-  LastPlan p{1, index.shape()[axis], n, 1};
-  for (int i = 0; i < axis; ++i) p.outer *= index.shape()[i];
-  for (int i = axis + 1; i < index.rank(); ++i) p.inner *= index.shape()[i];
+  const AxisBlocks b = blocks_around(index.shape(), axis);
+  const LastPlan p{b.outer, b.count, n, b.inner};
   Shape shape = index.shape();
   shape[axis] = n;
   const Tensor last = empty(shape, DType::i64, index.device());
@@ -66,8 +73,7 @@ Tensor is_empty(const Tensor& last) { return lt(last, scalar_like(0, last)); }
 Tensor scatter_add(const Tensor& x, int axis_any, const Tensor& index, const Tensor& source_any) {
   check_operands("scatter_add", x, source_any, true);
   const Entries e = entries_of("scatter_add", x, axis_any, index);
-  const Tensor source =
-      detail::corner("scatter_add", "source must be no smaller than index", source_any, index.shape(), -1);
+  const Tensor source = entries_from("scatter_add", source_any, index.shape());
   Labels to = all_axes(index.shape());
   to[e.axis] = ~0;
   return x + fill_up(route_sum(e.routes, {}, source, all_axes(index.shape()), to), x.shape(), 0);
@@ -76,8 +82,7 @@ Tensor scatter_add(const Tensor& x, int axis_any, const Tensor& index, const Ten
 Tensor scatter(const Tensor& x, int axis_any, const Tensor& index, const Tensor& source_any) {
   check_operands("scatter", x, source_any, false);
   const Entries e = entries_of("scatter", x, axis_any, index);
-  const Tensor source =
-      detail::corner("scatter", "source must be no smaller than index", source_any, index.shape(), -1);
+  const Tensor source = entries_from("scatter", source_any, index.shape());
   const Tensor last = last_entries(e.routes->index(0), e.axis, x.shape()[e.axis]);
   const Tensor written = fill_up(take_along(source, e.axis, last), x.shape(), 0);
   return where(fill_up(is_empty(last), x.shape(), 1), x, written);
@@ -114,7 +119,7 @@ Tensor index_put(const Tensor& x, std::span<const Tensor> indices, const Tensor&
   if (broadcast("index_put", source_any.shape(), shape) != shape)
     throw ShapeError(fmt::format("index_put: source must broadcast to the slices, {}; got {}", to_string(shape),
                                  to_string(source_any.shape())));
-  const Tensor rows = detail::join_leading(x, count), entry = reshape(index, {index.size()});
+  const Tensor rows = detail::join_leading(x, count), entry = flatten(index);
   const Tensor source = detail::join_leading(expand(source_any, shape), index.rank());
   if (options.accumulate) return reshape(index_add(rows, 0, entry, source), x.shape());
   const Tensor last = last_entries(entry, 0, rows.dim(0));

@@ -8,6 +8,7 @@
 #include "core/autograd.h"
 #include "ops/concat.h"
 #include "ops/slice.h"
+#include "ops/sort.h"
 #include "ops/views.h"
 #include "tests/support/check_op.h"
 
@@ -104,10 +105,11 @@ TEST_CASE("op: gather: what is wrong is named") {
   CHECK_THROWS_WITH_AS(embedding(x, zeros({2}, DType::i64), {.padding = -1}),
                        "embedding: padding must be in [0, 4); got -1", IndexError);
   CHECK_THROWS_WITH_AS(gather(x, 1, zeros({5, 2}, DType::i64)),
-                       "gather: index must be no larger than x along every axis but 1; got [5, 2] and [4, 8]",
+                       "gather: index must be no larger than x along every axis but 1; got index [5, 2] and x [4, 8]",
                        ShapeError);
   CHECK_THROWS_WITH_AS(gather(x, 0, zeros({2}, DType::i64)),
-                       "gather: index must be no larger than x along every axis but 0; got [2] and [4, 8]", ShapeError);
+                       "gather: index must be no larger than x along every axis but 0; got index [2] and x [4, 8]",
+                       ShapeError);
   CHECK_THROWS_WITH_AS(gather(x, 0, full({2, 3}, -2, DType::i64)),
                        "gather: values must be in [-1, 4); got -2 at element 0 of index [2, 3]", IndexError);
   CHECK_THROWS_WITH_AS(index_select(x, 0, zeros({2}, DType::boolean)),
@@ -232,7 +234,7 @@ TEST_CASE("op: embedding: the padding row is read and gets no gradient") {
 
 TEST_CASE("op: gather family: every dtype, i32 indices, NaN and the ends of the integers are copied as they are") {
   const Tensor index = tensor({2, -1, 0, 2}, DType::i32);
-  for (DType t : {DType::f32, DType::f64, DType::i32, DType::i64, DType::boolean}) {
+  for (DType t : {DType::f32, DType::f64, DType::bf16, DType::i32, DType::i64, DType::boolean}) {
     const Tensor x = tensor({{1, 0}, {0, 1}, {1, 1}}, t), rows = tensor({{1, 1}, {0, 0}, {1, 0}, {1, 1}}, t);
     CAPTURE(name(t));
     CHECK(index_select(x, 0, index).dtype() == t);
@@ -247,6 +249,12 @@ TEST_CASE("op: gather family: every dtype, i32 indices, NaN and the ends of the 
   const Tensor ends = from_vector(std::vector<i64>{low, most, most - 1}, {3});
   CHECK(index_select(ends, 0, index).to_vector<i64>() == std::vector<i64>{most - 1, 0, low, most - 1});
   CHECK(std::isnan(index_select(tensor({std::nan(""), 1}), 0, tensor({0}, DType::i64)).item()));
+  const Tensor every = empty({1 << 16}, DType::bf16), backwards = arange(0xffff, -1, -1);
+  for (i64 i = 0; i < every.size(); ++i) every.data<bf16>()[i] = bf16::from_bits(static_cast<std::uint16_t>(i));
+  const Tensor copies = index_select(every, 0, backwards);
+  i64 changed = 0;  // a NaN by way of f32 would have become a quiet one
+  for (i64 i = 0; i < every.size(); ++i) changed += copies.data<bf16>()[i].bits != 0xffff - i;
+  CHECK(changed == 0);
 }
 
 TEST_CASE("op: wrap_index: negative positions count from the end") {
@@ -254,6 +262,30 @@ TEST_CASE("op: wrap_index: negative positions count from the end") {
   CHECK(y.dtype() == DType::i64);
   CHECK(y.to_vector<i64>() == std::vector<i64>{0, 3, 0, 3});
   CHECK(wrap_index(zeros({0}, DType::i64), 0).size() == 0);
+  const i64 low = std::numeric_limits<i64>::lowest();
+  const Tensor least = from_vector(std::vector<i64>{low}, {1});
+  CHECK_THROWS_WITH_AS(wrap_index(least, low), "wrap_index: n must be >= 0; got -9223372036854775808", ShapeError);
+  CHECK_THROWS_WITH_AS(wrap_index(index, -1), "wrap_index: n must be >= 0; got -1", ShapeError);
+  CHECK_THROWS_WITH_AS(wrap_index(least, 4),
+                       "wrap_index: values must be in [-4, 4); got -9223372036854775808 at element 0 of index [1]",
+                       IndexError);
+}
+
+TEST_CASE("op: gather family: tensors of as many axes as there can be") {
+  const Shape shape{1, 1, 2, 1, 1, 1, 3, 1, 1, 1, 1, 2}, line{12};
+  const Tensor x = reshape(arange(0, 12, 1, DType::f64), shape), index = random_index(shape, 2, 3);
+  const auto naive = [&](Args a) { return naive_take_along(a[0], 11, index); };
+  check_op({.name = "take_along",
+            .op = [&](Args a) { return take_along(a[0], -1, index); },
+            .reference = naive,
+            .inputs = {shape}});
+  check_op(
+      {.name = "gather", .op = [&](Args a) { return gather(a[0], 11, index); }, .reference = naive, .inputs = {shape}});
+  CHECK(index_select(reshape(x, line), 0, reshape(arange(0, 12), shape)).shape() == shape);
+  const auto [values, order] = sort(x, 6, true);
+  CHECK(value_at(values, {0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1}) == 11);
+  CHECK(top_k(x, 1, 2).values.to_vector<double>() == slice(x, 2, {1, 2}).to_vector<double>());
+  CHECK(max_along(x, 11).values.shape().rank() == 11);
 }
 
 TEST_CASE("gather: size 0 of each; index_select names itself") {

@@ -287,6 +287,9 @@ TEST_CASE("route_sum and route_dot: order 2, strided and empty operands, error t
                        ShapeError);
   CHECK_THROWS_WITH_AS(route_dot(routes, zeros({2, 4}, DType::i64), {0, kFeature}, zeros({3, 4}), {~0, kFeature}),
                        "route_dot: operands must have one dtype; got i64 [2, 4] and f32 [3, 4]", DTypeError);
+  const Shape large{2, i64{1} << 50};  // refused before a result is allocated
+  CHECK_THROWS_WITH_AS(route_sum(routes, {}, expand(zeros({}, DType::boolean), large), {0, kFeature}, {~0, kFeature}),
+                       "route_sum: x must be a number where rows are added up; got bool", DTypeError);
 }
 
 TEST_CASE("route_dot: as many row axes as a tensor can have, none of them in the operands") {

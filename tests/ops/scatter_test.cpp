@@ -151,7 +151,7 @@ TEST_CASE("op: scatter family: integers add up and wrap around, every dtype can 
   CHECK(scatter_add(big, 0, index, tensor({1, 2, 3, 1}, DType::i64)).to_vector<i64>() ==
         std::vector<i64>{std::numeric_limits<i64>::lowest(), 3});
   CHECK(index_add(zeros({2}, DType::i32), 0, index, ones({4}, DType::i32)).to_vector<i32>() == std::vector<i32>{1, 2});
-  for (DType t : {DType::f32, DType::f64, DType::i32, DType::i64, DType::boolean}) {
+  for (DType t : {DType::f32, DType::f64, DType::bf16, DType::i32, DType::i64, DType::boolean}) {
     CAPTURE(name(t));
     const Tensor x = tensor({0, 0, 1}, t), source = tensor({0, 1, 0, 1}, t);
     CHECK(scatter(x, 0, index, source).to_vector<double>() == std::vector<double>{1, 1, 1});
@@ -164,13 +164,14 @@ TEST_CASE("op: scatter family: integers add up and wrap around, every dtype can 
 TEST_CASE("op: scatter family: what is wrong is named") {
   const Tensor x = zeros({4, 8}), index = zeros({4, 2}, DType::i64);
   CHECK_THROWS_WITH_AS(scatter_add(x, 1, index, zeros({3, 2})),
-                       "scatter_add: source must be no smaller than index along every axis; got [4, 2] and [3, 2]",
+                       "scatter_add: source must be no smaller than index along every axis; got source [3, 2] and "
+                       "index [4, 2]",
                        ShapeError);
-  CHECK_THROWS_WITH_AS(scatter(x, 1, index, zeros({4})),
-                       "scatter: source must be no smaller than index along every axis; got [4, 2] and [4]",
-                       ShapeError);
+  CHECK_THROWS_WITH_AS(
+      scatter(x, 1, index, zeros({4})),
+      "scatter: source must be no smaller than index along every axis; got source [4] and index [4, 2]", ShapeError);
   CHECK_THROWS_WITH_AS(scatter(x, 1, zeros({5, 2}, DType::i64), 1),
-                       "scatter: index must be no larger than x along every axis but 1; got [5, 2] and [4, 8]",
+                       "scatter: index must be no larger than x along every axis but 1; got index [5, 2] and x [4, 8]",
                        ShapeError);
   CHECK_THROWS_WITH_AS(scatter(x, 2, index, 1), "scatter: axis must be in [-2, 2); got 2 for x [4, 8]", ShapeError);
   CHECK_THROWS_WITH_AS(scatter(x, 1, full({4, 2}, 8, DType::i64), zeros({4, 2})),
