@@ -159,7 +159,8 @@ std::vector<Tensor> chunk(const Tensor& x, i64 n, int axis_any) {
 std::vector<Tensor> unbind(const Tensor& x, int axis_any) {
   const int axis = check_axis("unbind", x.shape(), axis_any);
   std::vector<Tensor> parts;
-  for (i64 i = 0; i < x.shape()[axis]; ++i) parts.push_back(select(x, axis, i));
+  if (x.shape()[axis] == 0) return parts;
+  for (const Tensor& part : split_every(x, 1, axis)) parts.push_back(squeeze(part, axis));
   return parts;
 }
 
@@ -186,6 +187,6 @@ Tensor roll(const Tensor& x, std::span<const i64> shifts, const Axes& axes) {
   for (int i = 0; i < axes.size(); ++i) y = roll(y, shifts[static_cast<std::size_t>(i)], axes[i]);
   return y;
 }
-Tensor roll(const Tensor& x, i64 shift) { return reshape(roll(reshape(x, {x.size()}), shift, 0), x.shape()); }
+Tensor roll(const Tensor& x, i64 shift) { return reshape(roll(flatten(x), shift, 0), x.shape()); }
 
 }  // namespace moegrad

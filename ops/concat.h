@@ -32,7 +32,7 @@ std::vector<Tensor> split_every(const Tensor& x, i64 size, int axis);
 /// At most n parts of ceil(size / n) positions each, of which the last may be smaller: 7 positions in 3 parts are 3, 3,
 /// 1 and in 5 parts 2, 2, 2, 1.   Errors: ShapeError, n < 1
 std::vector<Tensor> chunk(const Tensor& x, i64 n, int axis);
-/// Every position of `axis` by itself, without that axis; views.
+/// Every position of `axis` by itself, without that axis; views, none where the axis is empty. Gradient: as split.
 std::vector<Tensor> unbind(const Tensor& x, int axis = 0);
 
 /// y[(i + shift) mod n] = x[i] along `axis`, or several, for shifts of either sign; without axes along the flattened x.

@@ -83,7 +83,7 @@ Tensor grouped_matmul(const Tensor& x_any, const Tensor& w_any, const Tensor& be
 
 Tensor grouped_outer(const Tensor& x_any, const Tensor& z_any, const Tensor& begin_any) {
   check_matrices("grouped_outer", x_any, z_any, x_any.rank() == 2 && z_any.rank() == 2 && x_any.dim(0) == z_any.dim(0));
-  const Tensor begin = checked_begin("grouped_outer", begin_any, begin_any.size() - 1, x_any.dim(0));
+  const Tensor begin = checked_begin("grouped_outer", begin_any, std::max<i64>(begin_any.size(), 1) - 1, x_any.dim(0));
   const Tensor x = contiguous(x_any), z = contiguous(z_any);
   return record("grouped_outer", outer_product(x, z, begin), {x, z}, saves_crossed(x, z),
                 [begin](const GradArgs& g) -> Grads {

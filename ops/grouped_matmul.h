@@ -9,7 +9,7 @@ namespace moegrad {
 ///             rows from begin[E] on belong to none: their y is zeros
 ///   Dtypes    x, w f32, f64 or bf16, both alike
 ///   Gradient  dx = grouped_matmul(dy, w^T), dw = grouped_outer(x, dy); any order; an empty group gets zeros
-///   Errors    ShapeError: sizes do not fit.  IndexError: begin does not ascend from 0 to at most P
+///   Errors    ShapeError: sizes do not fit, begin is not [E + 1].  IndexError: begin does not ascend from 0 to at most P
 ///   Source    MegaBlocks (2022), arXiv:2211.15841: the block-diagonal product of section 3, without padding
 Tensor grouped_matmul(const Tensor& x, const Tensor& w, const Tensor& begin);
 

@@ -6,12 +6,11 @@
 
 #include "core/parallel.h"
 #include "ops/cast.h"
+#include "ops/matmul.h"
 #include "ops/views.h"
 
 namespace moegrad {
 namespace {
-
-Shape batch_of(const Tensor& x) { return Shape(x.shape().begin(), x.shape().end() - 2); }
 
 void check(const Tensor& a, const Tensor& b) {
   check_same_device("integer_matmul", a, b);
@@ -22,26 +21,13 @@ void check(const Tensor& a, const Tensor& b) {
                                  to_string(a.shape()), to_string(b.shape())));
 }
 
-// Where the matrices of x begin, for a batch to which its own broadcasts.
-void set_batch(Nest<2>& nest, int operand, const Tensor& x, const Shape& batch) {
-  const Shape own = batch_of(x);
-  const Strides strides = broadcast_strides(own, Strides(x.strides().begin(), x.strides().begin() + own.rank()), batch);
-  nest.rank = std::max(batch.rank(), 1);
-  for (int i = 0; i < batch.rank(); ++i) {
-    nest.sizes[i] = batch[i];
-    nest.strides[operand][i] = strides[i];
-  }
-}
-
 }  // namespace
 
 Tensor integer_matmul(const Tensor& a_any, const Tensor& b_any) {
   check(a_any, b_any);
-  Shape shape = broadcast("integer_matmul", batch_of(a_any), batch_of(b_any));
+  Shape shape = broadcast("integer_matmul", detail::batch_of(a_any), detail::batch_of(b_any));
   const Tensor a = contiguous(a_any), b = contiguous(b_any);
-  Nest<2> batch;
-  set_batch(batch, 0, a, shape);
-  set_batch(batch, 1, b, shape);
+  const Nest<2> batch = detail::batch_nest(a, b, shape);
   shape.push_back(a.dim(-2));
   shape.push_back(b.dim(-1));
   const Tensor y = empty(shape, DType::i64, a.device());

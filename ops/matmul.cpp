@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/autograd.h"
 #include "core/blas.h"
 #include "core/parallel.h"
@@ -10,7 +12,25 @@
 #include "ops/views.h"
 
 namespace moegrad {
+
+Shape detail::batch_of(const Tensor& x) { return Shape(x.shape().begin(), x.shape().end() - 2); }
+
+Nest<2> detail::batch_nest(const Tensor& a, const Tensor& b, const Shape& batch) {
+  Nest<2> nest;
+  nest.rank = std::max(batch.rank(), 1);
+  std::copy(batch.begin(), batch.end(), nest.sizes);
+  for (int k = 0; k < 2; ++k) {
+    const Tensor& x = k == 0 ? a : b;
+    const Shape own = batch_of(x);
+    const Strides s = broadcast_strides(own, Strides(x.strides().begin(), x.strides().begin() + own.rank()), batch);
+    std::copy(s.begin(), s.end(), nest.strides[k]);
+  }
+  return nest;
+}
+
 namespace {
+
+using detail::batch_of;
 
 // The last two axes as BLAS can read them.
 struct Layout {
@@ -27,8 +47,6 @@ bool columns_contiguous(const Tensor& x) {
   const Layout l = layout_of(x);
   return l.readable && l.transposed;
 }
-
-Shape batch_of(const Tensor& x) { return Shape(x.shape().begin(), x.shape().end() - 2); }
 
 void check(const Tensor& a, const Tensor& b) {
   check_same_device("matmul", a, b);
@@ -65,21 +83,11 @@ Tensor product(const Tensor& a, const Tensor& b, const Shape& batch) {
   BatchedMatmul plan{.m = a.dim(-2),
                      .n = b.dim(-1),
                      .k = a.dim(-1),
+                     .batch = detail::batch_nest(a, b, batch),
                      .a_stride = la.stride,
                      .b_stride = lb.stride,
                      .a_transposed = la.transposed,
                      .b_transposed = lb.transposed};
-  const Shape batch_a = batch_of(a), batch_b = batch_of(b);
-  const Strides sa =
-      broadcast_strides(batch_a, Strides(a.strides().begin(), a.strides().begin() + batch_a.rank()), batch);
-  const Strides sb =
-      broadcast_strides(batch_b, Strides(b.strides().begin(), b.strides().begin() + batch_b.rank()), batch);
-  plan.batch.rank = std::max(batch.rank(), 1);
-  for (int i = 0; i < batch.rank(); ++i) {
-    plan.batch.sizes[i] = batch[i];
-    plan.batch.strides[0][i] = sa[i];
-    plan.batch.strides[1][i] = sb[i];
-  }
   merge_axes(plan.batch);
   with_wide("matmul", a.dtype(), [&]<class F>() {
     MOEGRAD_LAUNCH(a.device(), matmul_batched, a.data<F>(), b.data<F>(), y.data<F>(), plan);

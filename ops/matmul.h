@@ -20,6 +20,14 @@ Tensor matmul(const Tensor& a, const Tensor& b);
 ///   Errors    ShapeError: sizes differ, w is no matrix, b is not [out].  DTypeError as matmul
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b = {});
 
+// For ops that multiply batches of matrices.
+namespace detail {
+/// The axes of x before its matrices.
+Shape batch_of(const Tensor& x);
+/// Where the matrices of a and b begin, entry by entry of `batch`, to which the batches of both broadcast.
+Nest<2> batch_nest(const Tensor& a, const Tensor& b, const Shape& batch);
+}  // namespace detail
+
 /// One product for every entry of a batch. Strides in elements; y [m, n] matrices lie one behind the other.
 struct BatchedMatmul {
   i64 m, n, k;

@@ -31,14 +31,12 @@ Tensor true_positions(const char* name, const Tensor& mask_any) {
   return choose(name, mask_any, find, [](const Tensor&) { return std::numeric_limits<double>::infinity(); });
 }
 
-Tensor flat(const Tensor& x) { return reshape(x, {x.size()}); }
-
 // The index of bincount as [count], and the size of its result.
 std::pair<Tensor, i64> counted(const Tensor& index_any, i64 least) {
   constexpr i64 kMost = i64{1} << 61;
   if (!is_int(index_any.dtype())) throw_dtype("bincount", "i64 or i32 (an index)", index_any.dtype());
   if (least < 0) throw ShapeError(fmt::format("bincount: least must be >= 0; got {}", least));
-  const Tensor index = flat(cast(index_any, DType::i64));
+  const Tensor index = flatten(cast(index_any, DType::i64));
   if (index.size() == 0) return {index, least};
   const i64 low = amin(index).to_vector<i64>()[0], high = amax(index).to_vector<i64>()[0];
   if (low < -1 || high > kMost)
@@ -58,8 +56,8 @@ Tensor masked_select(const Tensor& x, const Tensor& mask) {
   if (mask.dtype() != DType::boolean) throw_dtype("masked_select", "bool (the mask)", mask.dtype());
   check_same_device("masked_select", x, mask);
   const Shape shape = broadcast("masked_select", x.shape(), mask.shape());
-  const Tensor at = true_positions("masked_select", flat(expand(mask, shape)));
-  return index_select(flat(expand(x, shape)), 0, squeeze(at, 1));
+  const Tensor at = true_positions("masked_select", flatten(expand(mask, shape)));
+  return index_select(flatten(expand(x, shape)), 0, squeeze(at, 1));
 }
 
 Tensor bincount(const Tensor& index_any, i64 least) {
@@ -75,7 +73,7 @@ Tensor bincount(const Tensor& index_any, const Tensor& weights, i64 least) {
                                  to_string(weights.shape()), to_string(index_any.shape())));
   if (weights.dtype() == DType::boolean) throw_dtype("bincount", "a number (the weights)", weights.dtype());
   const auto [index, n] = counted(index_any, least);
-  return index_add(zeros({n}, weights.dtype(), weights.device()), 0, index, flat(weights));
+  return index_add(zeros({n}, weights.dtype(), weights.device()), 0, index, flatten(weights));
 }
 
 // ---- CPU kernel

@@ -23,7 +23,7 @@ Tensor masked_select(const Tensor& x, const Tensor& mask);
 ///   Shapes    index [..], weights the same -> y [max(least, largest value + 1)].  Synchronises
 ///   Dtypes    index i64 or i32 with values >= -1; y i64, or as weights: f32, f64, bf16, i32, i64
 ///   Gradient  dweights = dy at index; any order, the same bits for any number of threads
-///   Errors    IndexError: a value below -1.  DTypeError: index is no integer, weights are bool.  ShapeError: weights
+///   Errors    IndexError: a value below -1 or above 2^61.  DTypeError: index is no integer, weights are bool.  ShapeError: weights
 ///             have another shape, least < 0
 Tensor bincount(const Tensor& index, i64 least = 0);
 Tensor bincount(const Tensor& index, const Tensor& weights, i64 least = 0);

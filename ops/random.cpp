@@ -14,6 +14,11 @@ namespace moegrad {
 namespace {
 random::Key key_of(const Draw& draw) { return {draw.seed, draw.number, draw.step.data<i64>()}; }
 
+// Whether `dtype` holds v as a finite number. DTypeError, in the name of `op`, if it is no float.
+bool is_finite(const char* op, double v, DType dtype) {
+  return with_float(op, dtype, [v]<class F>() { return std::isfinite(convert<double>(convert<F>(v))); });
+}
+
 // The largest bf16 below v: what a number of [low, v) may be rounded to at most.
 double largest_below(double v) {
   const bf16 near(v);
@@ -25,9 +30,10 @@ double largest_below(double v) {
 }  // namespace
 
 Tensor random_uniform(const Shape& shape, double low, double high, const Draw& draw, DType dtype) {
-  if (!std::isfinite(high - low) || low > high)
-    throw Error(fmt::format("random_uniform: low <= high must be finite; got {} and {}", low, high));
-  if (!is_float(dtype)) throw_dtype("random_uniform", kFloats, dtype);
+  const auto finite = [dtype](double v) { return is_finite("random_uniform", v, dtype); };
+  if (!finite(low) || !finite(high) || !finite(high - low) || low > high)
+    throw Error(fmt::format("random_uniform: low <= high and high - low must be finite in {}; got {} and {}",
+                            name(dtype), low, high));
   if (dtype == DType::bf16) {
     const Tensor y = random_uniform(shape, low, high, draw);
     return narrow(clamp(y, low, std::max(low, largest_below(high))));
@@ -41,9 +47,10 @@ Tensor random_uniform(const Shape& shape, double low, double high, const Draw& d
 }
 
 Tensor random_normal(const Shape& shape, double mean, double deviation, const Draw& draw, DType dtype) {
-  if (!std::isfinite(mean) || !std::isfinite(deviation) || deviation < 0)
-    throw Error(fmt::format("random_normal: mean and deviation >= 0 must be finite; got {} and {}", mean, deviation));
-  if (!is_float(dtype)) throw_dtype("random_normal", kFloats, dtype);
+  const auto finite = [dtype](double v) { return is_finite("random_normal", v, dtype); };
+  if (!finite(mean) || !finite(deviation) || deviation < 0)
+    throw Error(fmt::format("random_normal: mean and deviation >= 0 must be finite in {}; got {} and {}", name(dtype),
+                            mean, deviation));
   if (dtype == DType::bf16) return narrow(random_normal(shape, mean, deviation, draw));
   Tensor y = empty(shape, dtype, draw.step.device());
   with_wide("random_normal", dtype, [&]<class F>() {
@@ -54,7 +61,6 @@ Tensor random_normal(const Shape& shape, double mean, double deviation, const Dr
 }
 
 Tensor random_integers(const Shape& shape, i64 low, i64 high, const Draw& draw, DType dtype) {
-  if (!is_int(dtype)) throw_dtype("random_integers", "i64 or i32", dtype);
   return with_int("random_integers", dtype, [&]<class I>() {
     if (low >= high || low < std::numeric_limits<I>::lowest() || high - 1 > std::numeric_limits<I>::max())
       throw Error(

@@ -10,14 +10,14 @@ namespace moegrad {
 ///   Shapes    `shape`, in row-major order: element i is number i of the draw
 ///   Dtypes    f32, f64; bf16: the numbers of f32, rounded; those that would become `high` are the largest below it
 ///   Gradient  none
-///   Errors    Error: low or high is not finite, or low > high.  DTypeError: not a float
+///   Errors    Error: low, high or high - low is not finite in the dtype, or low > high.  DTypeError: not a float
 ///   Source    Philox4x32-10, see core/philox.h; the kernels are those of core/random_fill.h
 Tensor random_uniform(const Shape& shape, double low, double high, const Draw& draw, DType dtype = DType::f32);
 
 /// y = mean + deviation z, with z normally distributed.
 ///   Dtypes    f32, f64; bf16: the numbers of f32, rounded
 ///   Gradient  none
-///   Errors    Error: mean or deviation is not finite, or deviation < 0.  DTypeError: not a float
+///   Errors    Error: mean or deviation is not finite in the dtype, or deviation < 0.  DTypeError: not a float
 Tensor random_normal(const Shape& shape, double mean, double deviation, const Draw& draw, DType dtype = DType::f32);
 
 /// y = whole numbers, equally likely in [low, high).

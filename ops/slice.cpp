@@ -4,6 +4,7 @@
 
 #include "core/autograd.h"
 #include "core/structure.h"
+#include "ops/arithmetic.h"
 #include "ops/loops.h"
 #include "ops/views.h"
 
@@ -79,6 +80,7 @@ Tensor place(const Tensor& x, int axis_any, i64 n, i64 begin, i64 step, double f
   if (step == 0 || (count > 0 && !fits()))
     throw IndexError(fmt::format("place: positions must be in [0, {}); got begin = {}, step = {} for axis {} of x {}",
                                  n, begin, step, axis_any, to_string(x.shape())));
+  if (is_int(x.dtype())) check_whole("place", fill, x);
   if (count <= 1) step = 1;
   Tensor y = full(shape, fill, x.dtype(), x.device());
   const Tensor part = part_of(y, axis, {begin, count, step});

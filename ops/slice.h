@@ -50,7 +50,8 @@ Tensor select(const Tensor& x, int axis, i64 position);
 /// y = `fill` everywhere, but x at begin, begin + step, .. along `axis`, whose size becomes n.
 ///   Shapes    x [.., count, ..] -> y [.., n, ..]
 ///   Gradient  dx = slice(dy); any order.  Dtypes: any
-///   Errors    ShapeError / IndexError: a position of x falls outside [0, n)
+///   Errors    ShapeError / IndexError: a position of x falls outside [0, n).  DTypeError: x is of integers, and fill is no
+///             integer in their range
 Tensor place(const Tensor& x, int axis, i64 n, i64 begin, i64 step = 1, double fill = 0);
 
 /// y = x at `count` positions of `axis` from `begin` on (counted from the end where it is negative); a view.

@@ -36,8 +36,6 @@ Tensor origins(const Tensor& counts) {
   return cumsum(segment(bincount(cumsum(counts, 0), total + 1), 0, 0, total), 0);
 }
 
-Tensor flat(const Tensor& x) { return reshape(x, {x.size()}); }
-
 }  // namespace
 
 Tensor tile(const Tensor& x, const Shape& times) {
@@ -62,10 +60,12 @@ Tensor repeat_interleave(const Tensor& x, i64 times, int axis_any) {
   if (times < 0)
     throw ShapeError(
         fmt::format("repeat_interleave: times must be >= 0; got {} for x {}", times, to_string(x.shape())));
-  check_sizes("repeat_interleave", {std::max<i64>(x.size(), 1), times});
+  Shape wide = x.shape();
+  wide.insert(axis + 1, times);
+  check_sizes("repeat_interleave", wide);
   return repeated(x, axis, axis + 1, times);
 }
-Tensor repeat_interleave(const Tensor& x, i64 times) { return repeat_interleave(flat(x), times, 0); }
+Tensor repeat_interleave(const Tensor& x, i64 times) { return repeat_interleave(flatten(x), times, 0); }
 
 Tensor repeat_interleave(const Tensor& x, const Tensor& counts_any, int axis_any) {
   const int axis = check_axis("repeat_interleave", x.shape(), axis_any);
@@ -78,7 +78,7 @@ Tensor repeat_interleave(const Tensor& x, const Tensor& counts_any, int axis_any
                     axis, to_string(counts_any.shape()), to_string(x.shape())));
   return index_select(x, axis, origins(expand(cast(counts_any, DType::i64), {n})));
 }
-Tensor repeat_interleave(const Tensor& x, const Tensor& counts) { return repeat_interleave(flat(x), counts, 0); }
+Tensor repeat_interleave(const Tensor& x, const Tensor& counts) { return repeat_interleave(flatten(x), counts, 0); }
 
 std::vector<Tensor> meshgrid(std::span<const Tensor> xs, bool swap_first_two) {
   Shape shape;

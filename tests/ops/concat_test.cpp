@@ -2,7 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <string>
+
 #include "core/autograd.h"
+#include "core/observe.h"
 #include "core/parallel.h"
 #include "ops/arithmetic.h"
 #include "ops/slice.h"
@@ -211,9 +215,20 @@ TEST_CASE("op: split_every, chunk, unbind: sizes, and gradients of every part") 
               .op = [=](Args a) { return chunk(a[0], 4, axis)[1]; },
               .reference = part,
               .inputs = {{2, 3, 4}}});
+    Shape left{2, 3, 4};
+    left.erase(axis);
     check_op({.name = "unbind",
-              .op = [=](Args a) { return unsqueeze(unbind(a[0], axis)[1], axis); },
-              .reference = part,
+              .op = [=](Args a) { return unbind(a[0], axis - 3)[1]; },
+              .reference =
+                  [=](Args a) {
+                    Tensor y = empty(left, DType::f64);
+                    for_each_index(left, [&](std::vector<i64> at) {
+                      const std::vector<i64> to = at;
+                      at.insert(at.begin() + axis, 1);
+                      set_value(y, to, value_at(a[0], at));
+                    });
+                    return y;
+                  },
               .inputs = {{2, 3, 4}}});
   }
   check_op(
@@ -221,6 +236,21 @@ TEST_CASE("op: split_every, chunk, unbind: sizes, and gradients of every part") 
   check_op({.name = "split_every", .op = [](Args a) { return split_every(a[0], 2, 1)[0]; }, .inputs = {{0, 3}}});
   CHECK_THROWS_WITH_AS(split_every(x, 0, 0), "split_every: size must be at least 1; got 0 for x [7, 2]", ShapeError);
   CHECK_THROWS_WITH_AS(unbind(x, 2), "unbind: axis must be in [-2, 2); got 2 for x [7, 2]", ShapeError);
+}
+
+TEST_CASE("op: unbind: the gradients of all parts are joined once, none is placed into zeros of the whole") {
+  const Tensor x = random_tensor({5, 2}, 1).requires_grad_();
+  Tensor y = zeros({2}, DType::f64);
+  for (const Tensor& part : unbind(x, 0)) y = y + part * part;
+  struct Rules : Observer {
+    std::vector<std::string> names;
+    void rule_begins(const Node& node, std::span<const Tensor>) override { names.push_back(node.name); }
+    i64 count(const char* name) const { return std::count(names.begin(), names.end(), name); }
+  } rules;
+  const Tensor dx = grad(y, {x}, ones({2}, DType::f64))[0];
+  CHECK(rules.count("split") == 1);
+  CHECK(rules.count("slice") == 0);
+  CHECK(difference(dx, 2.0 * x.detach()) == 0);
 }
 
 TEST_CASE("op: roll: several axes, and the whole tensor") {

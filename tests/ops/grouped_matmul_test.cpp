@@ -89,6 +89,13 @@ TEST_CASE("grouped_matmul: no rows, no groups; grouped_outer names itself") {
   check_op({.name = "grouped_matmul",
             .op = [](Args x) { return grouped_matmul(x[0], x[1], x[2]); },
             .inputs = {{3, 4}, {0, 4, 3}, Input::fixed(zeros({1}, DType::i64))}});
+  const Tensor x = zeros({7, 4}), none = zeros({0}, DType::i64);
+  CHECK_THROWS_WITH_AS(grouped_outer(x, x, none), "grouped_outer: begin must be [E + 1]; got begin [0] for E = 0",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(grouped_matmul(x, zeros({0, 4, 5}), none),
+                       "grouped_matmul: begin must be [E + 1]; got begin [0] for E = 0", ShapeError);
+  CHECK_THROWS_WITH_AS(grouped_outer(x, x, zeros({}, DType::i64)),
+                       "grouped_outer: begin must be [E + 1]; got begin [] for E = 0", ShapeError);
   CHECK_THROWS_WITH_AS(grouped_outer(zeros({7, 4}), zeros({6, 2}), kBegins[0]),
                        "grouped_outer: sizes must fit; got x [7, 4] and z [6, 2]", ShapeError);
 }

@@ -29,7 +29,7 @@ std::vector<i64> naive_nonzero(const Tensor& x) {
 }  // namespace
 
 TEST_CASE("op: nonzero: every dtype, ranks 0 to 3, strided, empty") {
-  for (DType t : {DType::f32, DType::f64, DType::i32, DType::i64, DType::boolean})
+  for (DType t : {DType::f32, DType::f64, DType::bf16, DType::i32, DType::i64, DType::boolean})
     for (const Shape& shape : {Shape{}, Shape{7}, Shape{3, 4}, Shape{2, 3, 4}, Shape{0, 3}}) {
       const Tensor x = random_tensor(shape, 3, -2, 2, t);
       CAPTURE(to_string(shape));

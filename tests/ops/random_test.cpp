@@ -64,10 +64,21 @@ TEST_CASE("random: draws differ by number and step, and repeat by name") {
   CHECK(values(first) != values(second));
   stream.advance();
   CHECK(values(stream.next()) != values(first));
-  CHECK_THROWS_WITH_AS(random_uniform({2}, 1, 0, first), "random_uniform: low <= high must be finite; got 1 and 0",
-                       Error);
+  CHECK_THROWS_WITH_AS(random_uniform({2}, 1, 0, first),
+                       "random_uniform: low <= high and high - low must be finite in f32; got 1 and 0", Error);
   CHECK_THROWS_WITH_AS(random_normal({2}, 0, -1, first),
-                       "random_normal: mean and deviation >= 0 must be finite; got 0 and -1", Error);
+                       "random_normal: mean and deviation >= 0 must be finite in f32; got 0 and -1", Error);
+  CHECK_THROWS_WITH_AS(random_uniform({2}, 0, 1e300, first),
+                       "random_uniform: low <= high and high - low must be finite in f32; got 0 and 1e+300", Error);
+  CHECK_THROWS_WITH_AS(random_uniform({2}, -3e38, 3e38, first),
+                       "random_uniform: low <= high and high - low must be finite in f32; got -3e+38 and 3e+38", Error);
+  CHECK_THROWS_WITH_AS(random_uniform({2}, 0, 3.4e38, first, DType::bf16),
+                       "random_uniform: low <= high and high - low must be finite in bf16; got 0 and 3.4e+38", Error);
+  CHECK_THROWS_WITH_AS(random_normal({2}, -1e300, 1, first),
+                       "random_normal: mean and deviation >= 0 must be finite in f32; got -1e+300 and 1", Error);
+  CHECK_THROWS_WITH_AS(random_normal({2}, 0, 3.4e38, first, DType::bf16),
+                       "random_normal: mean and deviation >= 0 must be finite in bf16; got 0 and 3.4e+38", Error);
+  CHECK(random_uniform({1}, 0, 1e300, first, DType::f64).item() > 0);
   CHECK_THROWS_WITH_AS(random_normal({2}, 0, 1, first, DType::i64),
                        "random_normal: x must be f32, f64 or bf16; got i64", DTypeError);
 }
@@ -100,8 +111,12 @@ TEST_CASE("random_uniform and random_normal: numbers of their draw, one by one, 
                   },
               .reference =
                   [&](Args) {
-                    const Tensor z = random_normal({15}, 0, 1, draw, t);
-                    return reshape(naive_map([](const std::vector<double>& v) { return 1 + 2 * v[0]; })({z}), {3, 5});
+                    Tensor y = empty({3, 5}, DType::f64);
+                    for (i64 i = 0; i < 15; ++i)
+                      y.data<double>()[i] =
+                          1 + 2 * (t == DType::f32 ? static_cast<double>(random::normal<float>(11, 0, 0, i))
+                                                   : random::normal<double>(11, 0, 0, i));
+                    return y;
                   },
               .order = 0,
               .value_tolerance = 1e-6,
@@ -150,7 +165,7 @@ TEST_CASE("op: random_integers: in range, equally likely, by name; the same for 
                        "random_integers: low < high must be in the range of i64; got 3 and 3", Error);
   CHECK_THROWS_WITH_AS(random_integers({2}, 0, i64{1} << 40, draw, DType::i32),
                        "random_integers: low < high must be in the range of i32; got 0 and 1099511627776", Error);
-  CHECK_THROWS_WITH_AS(random_integers({2}, 0, 3, draw, DType::f32), "random_integers: x must be i64 or i32; got f32",
+  CHECK_THROWS_WITH_AS(random_integers({2}, 0, 3, draw, DType::f32), "random_integers: x must be i32 or i64; got f32",
                        DTypeError);
 }
 

@@ -124,6 +124,8 @@ TEST_CASE("slice, select, place, index: error texts") {
                        "place: positions must be in [0, 4); got begin = 1, step = 9223372036854775807 for axis 0 of x "
                        "[2, 3]",
                        IndexError);
+  CHECK_THROWS_WITH_AS(place(tensor({1, 2}, DType::i64), 0, 5, 1, 1, 0.5),
+                       "place: a number beside i64 must be whole and in its range; got 0.5 and i64 [2]", DTypeError);
   CHECK_THROWS_WITH_AS(place(x, 0, -1, 0), "place: sizes must not be negative; got shape [-1, 3]", ShapeError);
   CHECK_THROWS_WITH_AS(x.index({0, 0, 0}),
                        "index: at most one entry per axis and one kEllipsis; got 3 and 0 for x [2, 3]", ShapeError);

@@ -118,8 +118,11 @@ TEST_CASE("op: tile, repeat_interleave, meshgrid: error texts") {
   CHECK_THROWS_WITH_AS(repeat_interleave(x, -1, 0), "repeat_interleave: times must be >= 0; got -1 for x [2, 3]",
                        ShapeError);
   CHECK_THROWS_WITH_AS(repeat_interleave(x, std::numeric_limits<i64>::max(), 0),
-                       "repeat_interleave: a tensor holds at most 2^62 elements; got shape [6, 9223372036854775807]",
+                       "repeat_interleave: a tensor holds at most 2^62 elements; got shape [2, 9223372036854775807, 3]",
                        ShapeError);
+  CHECK_THROWS_WITH_AS(
+      repeat_interleave(zeros({i64{1} << 40, 0}), i64{1} << 30, 0),
+      "repeat_interleave: a tensor holds at most 2^62 elements; got shape [1099511627776, 1073741824, 0]", ShapeError);
   CHECK_THROWS_WITH_AS(repeat_interleave(x, 1, 2), "repeat_interleave: axis must be in [-2, 2); got 2 for x [2, 3]",
                        ShapeError);
   CHECK_THROWS_WITH_AS(
