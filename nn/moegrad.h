@@ -33,6 +33,8 @@
 #include "nn/moe/soft_moe.h"
 #include "nn/moe/soft_router.h"
 #include "nn/moe/top_k_router.h"
+#include "nn/moe/sparse_moe_block.h"
+#include "nn/moe/st_moe.h"
 #include "nn/norm.h"
 #include "nn/optim.h"
 #include "nn/recompute.h"
