@@ -108,6 +108,16 @@ TEST_CASE("DynamicSlotsRouter: the mean of slots is that of every slot, with tho
   }
 }
 
+TEST_CASE(
+    "DynamicSlotsRouter: a segment has the mean of its tokens, which shows where the norm does not divide it out") {
+  Setup s(2);
+  const Tensor token = random_tensor({1, 1, kWidth}, 6, 1e-14, 1e-13), other = token + 1;  // a length below 1e-12
+  const Tensor alone = s.router.route(concat({token, other}, 1), keep({{1, 0}}), s.context).logits;
+  const Tensor twice = s.router.route(concat({token, token}, 1), {}, s.context).logits;
+  for (i64 e = 0; e < 2; ++e)
+    CHECK_EQ(value_at(alone, {0, 0, e, 0}) / value_at(twice, {0, 0, e, 0}), doctest::Approx(1));
+}
+
 TEST_CASE("DynamicSlotsRouter: no group, no token, one token; noise; bf16") {
   Setup s(4);
   for (const Shape& shape : {Shape{0, 5, kWidth}, Shape{2, 0, kWidth}, Shape{2, 1, kWidth}}) {
