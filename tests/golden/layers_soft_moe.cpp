@@ -37,6 +37,7 @@ SoftNoise noise_of(LayerFile& file, Context& context) {
 }
 
 void check_inputs(const LayerFile& file) {
+  if (file.variant != "as-is") throw CaseError(fmt::format("the variant '{}' is not known", file.variant));
   for (const auto& [name, x] : file.inputs)
     if (name != "x" && name != "mask" && name != "noise" && name != "gumbel")
       throw CaseError(fmt::format("in.{} has no meaning here", name));

@@ -6,6 +6,7 @@
 
 #include "core/autograd.h"
 #include "nn/gradcheck.h"
+#include "nn/recompute.h"
 #include "ops/ops.h"
 #include "tests/support/check_op.h"
 
@@ -206,6 +207,23 @@ TEST_CASE("SoftMoE: dropout and noise in training come from the stream, and are 
     CHECK_GT(difference(y, quiet), 0.001);
     CHECK_EQ(difference(quiet, moe->forward(x, s.context)), 0);
   }
+}
+
+TEST_CASE("SoftMoE: recomputed in backward, it draws the same noise and has the same gradients") {
+  Setup s;
+  SoftMoE layer(4, {.num_experts = 3, .num_slots = 2, .dropout = 0.5, .noise = {.factor = 1}}, s.init);
+  const Tensor x = random_tensor({2, 6, 4}, 1).requires_grad_(), w = random_tensor({2, 6, 4}, 2);
+  const auto gradients = [&](bool recompute) {
+    Random random(5);
+    Context context{.training = true, .random = &random};
+    const auto run = [&](const Tensor& in, Context& c) { return layer.forward(in, c); };
+    std::vector<Tensor> leaves = layer.parameters();
+    leaves.push_back(x);
+    return grad(sum(w * (recompute ? checkpoint(run, x, context) : run(x, context))), leaves);
+  };
+  const std::vector<Tensor> kept = gradients(false), again = gradients(true);
+  for (std::size_t i = 0; i < kept.size(); ++i) CHECK_EQ(difference(again[i], kept[i]), 0);
+  CHECK_GT(amax(abs(kept.back())).item(), 0.001);
 }
 
 TEST_CASE("SoftMoE: bf16 and f32 are near f64") {
