@@ -13,7 +13,7 @@ Tensor used(const Tensor& token) { return ge(token, scalar(0, DType::i64)); }
 
 Routing tokens_choose(const Tensor& gates, const Tensor& chosen, const Slots& slots, i64 experts, DType dtype) {
   const i64 G = chosen.dim(0), N = chosen.dim(1), K = chosen.dim(2);
-  Routing r{.begin = slots.begin, .experts = experts, .chosen = chosen, .token = slots.token};
+  Routing r{.begin = slots.begin, .experts = experts, .chosen = chosen, .gates = gates, .token = slots.token};
   r.dispatch = one_hot(slots.token, N);                                            // [G, P, N]
   const Tensor slot_gates = take_along(reshape(gates, {G, N * K}), 1, slots.row);  // [G, P], 0 where empty
   r.combine = unsqueeze(cast(slot_gates, dtype), -1) * r.dispatch;
@@ -27,7 +27,7 @@ Routing tokens_choose(const Tensor& gates, const Tensor& chosen, const Slots& sl
 
 Routing experts_choose(const Tensor& gates, const Tensor& picked, i64 tokens, DType dtype) {
   const i64 G = picked.dim(0), E = picked.dim(1), C = picked.dim(2);
-  Routing r{.experts = E, .token = reshape(picked, {G, E * C})};
+  Routing r{.experts = E, .gates = gates, .token = reshape(picked, {G, E * C})};
   r.dispatch = one_hot(r.token, tokens);  // [G, P, N]
   r.combine = unsqueeze(cast(reshape(gates, {G, E * C}), dtype), -1) * r.dispatch;
   r.load = sum(used(picked), {0, 2});

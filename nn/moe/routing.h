@@ -21,6 +21,7 @@ struct Routing {
   Tensor logits;         ///< [G, N, E], of soft routers [G, N, E, C]; f32 or wider, with a gradient
   Tensor probabilities;  ///< [G, N, E], f32 or wider, with a gradient
   Tensor chosen;         ///< i64 [G, N, K]: experts that each token chose, best first; -1: none
+  Tensor gates;          ///< f32 or wider, with a gradient: of each choice [G, N, K], or of each pick [G, E, C]
   Tensor token;          ///< i64 [G, P]: the token in each slot; -1: empty
   Tensor load;           ///< i64 [E]: slots in use
   Tensor dropped;        ///< i64 [G, N]: choices of a token that found no slot; expert choice: 1 if nobody chose it

@@ -38,6 +38,12 @@ Tensor Bundle::take(const std::string& tensor) {
   return at->second.detach();
 }
 
+Shape Bundle::shape(const std::string& tensor) const {
+  const auto at = tensors_.find(tensor);
+  if (at == tensors_.end()) throw CaseError(fmt::format("the file has no tensor '{}'", tensor));
+  return at->second.shape();
+}
+
 std::vector<std::string> Bundle::names(const std::string& prefix) const {
   std::vector<std::string> found;
   for (auto at = tensors_.lower_bound(prefix); at != tensors_.end() && at->first.starts_with(prefix); ++at)

@@ -38,6 +38,8 @@ class Bundle {
   bool has(const std::string& tensor) const { return tensors_.count(tensor) > 0; }
   /// A tensor of its own that shares the values. Throws CaseError: there is none of that name.
   Tensor take(const std::string& tensor);
+  /// Its shape alone. Throws CaseError, too.
+  Shape shape(const std::string& tensor) const;
   /// Tensors whose names begin so; and those of them that were never taken.
   std::vector<std::string> names(const std::string& prefix) const;
   std::vector<std::string> untaken(const std::string& prefix) const;

@@ -22,17 +22,22 @@ std::string class_of(const Bundle& bundle) {
   return source.substr(0, source.find(" @ "));
 }
 
+std::string variant_of(const Bundle& bundle) {
+  const std::string variant = bundle.text("variant");
+  return variant.empty() ? "as-is" : variant;
+}
+
 namespace {
 
 LayerFile read(Bundle& bundle) {
-  const std::string mode = bundle.text("mode"), variant = bundle.text("variant");
+  const std::string mode = bundle.text("mode");
   if (mode != "train" && mode != "eval") throw CaseError(fmt::format("mode must be train or eval; got '{}'", mode));
   LayerFile file{{},
                  {},
                  {},
                  Arguments(bundle.json("config", Json::object()), bundle.dtype()),
                  mode == "train",
-                 variant.empty() ? "as-is" : variant,
+                 variant_of(bundle),
                  bundle.dtype()};
   for (const std::string& full : bundle.names("in.")) {
     const std::string name = full.substr(3);

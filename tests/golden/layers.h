@@ -42,6 +42,8 @@ Layers st_moe_layers();    // layers_st_moe.cpp
 /// The class whose numbers a layer file holds: "soft-moe-pytorch SoftMoE" of the source "soft-moe-pytorch SoftMoE @
 /// ..".
 std::string class_of(const Bundle& bundle);
+/// Whose formulas they are: "as-is" where the file does not say.
+std::string variant_of(const Bundle& bundle);
 
 /// Compares outputs, and the gradients of L = sum over every cotangent.<k> of sum(out.<k> * cotangent.<k>).
 /// Throws CaseError: the class is unknown.

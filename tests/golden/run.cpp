@@ -110,15 +110,25 @@ std::vector<Result> run_refusals(Bundle& bundle, const Options& options) {
   return results;
 }
 
+// A layer file as the table of deviations sees it: its config, its variant and the shapes of its inputs.
+Json about_layer(const Bundle& bundle) {
+  Json about = bundle.json("config", Json::object());
+  about["variant"] = variant_of(bundle);
+  for (const std::string& input : bundle.names("in.")) {
+    const Shape shape = bundle.shape(input);
+    about[input] = std::vector<i64>(shape.begin(), shape.end());
+  }
+  return about;
+}
+
 std::vector<Result> run_layer_file(Bundle& bundle, const Options& options) {
   if (!wanted(bundle.name(), options.filter)) return {};
   const Judge judge{bundle.tolerance(), options.deviations};
   const std::string subject = class_of(bundle);
-  return {judge({bundle.name(), bundle.name(), subject}, subject, bundle.json("config", Json::object()),
-                [&](Comparison& comparison) {
-                  run_layer(bundle, layers(), comparison);
-                  if (comparison.passed()) check_all_taken(bundle, "");
-                })};
+  return {judge({bundle.name(), bundle.name(), subject}, subject, about_layer(bundle), [&](Comparison& comparison) {
+    run_layer(bundle, layers(), comparison);
+    if (comparison.passed()) check_all_taken(bundle, "");
+  })};
 }
 
 }  // namespace
