@@ -18,6 +18,8 @@ class Init {
   Tensor ones(const Shape& shape) { return constant(shape, 1); }
   Tensor uniform(const Shape& shape, double low, double high);
   Tensor normal(const Shape& shape, double deviation, double mean = 0);
+  /// Normal, but without what is further than two `scale`s from 0; its deviation is 0.8796 scale.
+  Tensor truncated_normal(const Shape& shape, double scale);
 
   /// Deviation 1 / sqrt(fan_in), uniform on +-sqrt(3 / fan_in); times `gain`. With gain sqrt(2), for layers before
   /// ReLU, it is He et al.: Delving deep into rectifiers (2015), arXiv:1502.01852, equation 10; with gain 1/sqrt(3) it

@@ -64,6 +64,12 @@ std::string numbered(const std::string& pattern, i64 i) {
   return pattern.substr(0, at) + std::to_string(i) + pattern.substr(at + 2);
 }
 
+// Are these weights of the same layers? Then each layer is shown as a whole, as PyTorch does.
+bool beside(const Member& a, const Member& b) {
+  return b.stacked && a.tensor->dim(0) == b.tensor->dim(0) &&
+         a.name.substr(0, a.name.find("{}")) == b.name.substr(0, b.name.find("{}"));
+}
+
 // Layer i of a stack, as a view.
 Tensor layer_of(const Member& m, i64 i) {
   const Tensor& x = *m.tensor;
@@ -84,13 +90,17 @@ Tensor layer_of(const Member& m, i64 i) {
 
 StateDict Module::state_dict() {
   StateDict state;
-  for (const Member& m : all_members()) {
-    const Tensor& x = *m.tensor;
-    if (!m.stacked) {
-      state.push_back({m.name, view_of(x, x.shape(), x.strides(), x.body().offset)});
+  const std::vector<Member> list = all_members();
+  for (std::size_t at = 0, end; at < list.size(); at = end) {
+    end = at + 1;
+    if (!list[at].stacked) {
+      const Tensor& x = *list[at].tensor;
+      state.push_back({list[at].name, view_of(x, x.shape(), x.strides(), x.body().offset)});
       continue;
     }
-    for (i64 i = 0; i < x.dim(0); ++i) state.push_back({numbered(m.name, i), layer_of(m, i)});
+    while (end < list.size() && beside(list[at], list[end])) ++end;
+    for (i64 i = 0; i < list[at].tensor->dim(0); ++i)
+      for (std::size_t m = at; m < end; ++m) state.push_back({numbered(list[m].name, i), layer_of(list[m], i)});
   }
   return state;
 }

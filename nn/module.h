@@ -76,7 +76,8 @@ class Module {
   std::vector<Tensor> parameters();
   void zero_grad();
 
-  /// (name, view of the values) of all parameters and buffers: no copies, no graph. A stack gives one view per layer.
+  /// (name, view of the values) of all parameters and buffers: no copies, no graph. A stack gives one view per layer;
+  /// stacks of the same layers, named one after the other, give layer after layer.
   StateDict state_dict();
   /// Copies values into the module, or none at all.
   ///   Errors  Error, one for all: names that are missing, twice, or not the module's; other shapes or dtypes

@@ -43,17 +43,18 @@ void LinearExperts::members(Members& m) {
 
 // ---- feed-forward
 
-FeedForwardExperts::FeedForwardExperts(i64 width, Options o, Init& init) : options(o), hidden_dropout(o.dropout) {
+FeedForwardExperts::FeedForwardExperts(i64 width, Options o, Init& init)
+    : options(o), hidden_dropout(o.dropout), output_dropout(o.output_dropout) {
   check_experts("FeedForwardExperts", o.experts);
   const bool gated = is_gated(o.activation), joined = gated && o.gate != Gate::separate;
   if (!gated && o.gate != Gate::separate)
     throw Error("FeedForwardExperts: a gate in half of w1 needs a gated activation; got one without");
-  const i64 E = o.experts, F = o.hidden > 0 ? o.hidden : 4 * width;
+  const i64 E = o.experts, F = o.hidden > 0 ? o.hidden : 4 * width, out = o.out > 0 ? o.out : width;
   const double gain = Linear::Options{}.gain;
   w1 = init.kaiming_uniform({E, width, joined ? 2 * F : F}, width, gain);
   if (o.bias) b1 = bias_of(init, E, width, joined ? 2 * F : F);
-  w2 = init.kaiming_uniform({E, F, width}, F, gain * o.output_gain);
-  if (o.output_bias) b2 = bias_of(init, E, F, width);
+  w2 = init.kaiming_uniform({E, F, out}, F, gain * o.output_gain);
+  if (o.output_bias) b2 = bias_of(init, E, F, out);
   if (o.value_scale) value_scale = init.ones({E, F});
   if (!gated || joined) return;
   w3 = init.kaiming_uniform({E, width, F}, width, gain);
@@ -75,7 +76,8 @@ Tensor FeedForwardExperts::forward(const Tensor& slots, const Routing& r, Contex
     h = apply(options.activation, halves[gate_first ? 0 : 1], halves[gate_first ? 1 : 0]);
   }
   if (value_scale) h = h * batch.per_slot(value_scale);
-  return batch.join(batch.linear(hidden_dropout.forward(h, context), w2, b2));
+  const Tensor y = batch.linear(hidden_dropout.forward(h, context), w2, b2);
+  return batch.join(output_dropout.forward(y, context));
 }
 
 void FeedForwardExperts::members(Members& m) {

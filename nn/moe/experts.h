@@ -34,11 +34,10 @@ struct LinearExperts : Experts {
 };
 
 /// y = w2_e a(w1_e x), or w2_e (a(w1_e x) * w3_e x) with a gated activation, for the expert e of each slot.
-///   Shapes    w1, w3 [E, D, F], w2 [E, F, D], biases [E, F], [E, D]; shown in the state dictionary as
+///   Shapes    w1, w3 [E, D, F], w2 [E, F, D'], biases [E, F], [E, D']; shown in the state dictionary as
 ///             experts of PyTorch's Linear layers, "0.w1.weight" [F, D] and so on
 ///   Gates     separate: w1 and w3 as above.  first, second: w1 [E, D, 2 F] gives gate and value side by side; the half
 ///             named is the gate, to which the activation is applied
-///   Dropout   of the hidden values, in training
 ///   Cost      as LinearExperts, once per weight
 ///   Gradient  an expert without slots gets zeros
 struct FeedForwardExperts : Experts {
@@ -49,14 +48,16 @@ struct FeedForwardExperts : Experts {
   struct Options {
     i64 experts = 8;
     i64 hidden = 0;  ///< F; 0: 4 D
+    i64 out = 0;     ///< D'; 0: D
     Activation activation = Activation::gelu;
     bool bias = false;         ///< of w1 and w3
     bool output_bias = false;  ///< of w2
     Gate gate = Gate::separate;
-    bool value_scale = false;  ///< a learned factor [E, F] of the gated product, ones at first
-    double dropout = 0;
-    double output_gain = 1.0;  ///< of w2's initial weights, beside Linear's
-    i64 active = -1;           ///< experts that one token uses, for the count of active parameters; -1: all
+    bool value_scale = false;   ///< a learned factor [E, F] of the gated product, ones at first
+    double dropout = 0;         ///< of the hidden values, in training
+    double output_dropout = 0;  ///< of what the experts give, in training
+    double output_gain = 1.0;   ///< of w2's initial weights, beside Linear's
+    i64 active = -1;            ///< experts that one token uses, for the count of active parameters; -1: all
     Names names = {};
   };
   FeedForwardExperts(i64 width, Options options, Init& init);
@@ -66,7 +67,7 @@ struct FeedForwardExperts : Experts {
   Options options;
   Tensor w1, b1, w2, b2, w3, b3;
   Tensor value_scale;
-  Dropout hidden_dropout;
+  Dropout hidden_dropout, output_dropout;
 };
 
 }  // namespace moegrad

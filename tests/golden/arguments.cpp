@@ -144,6 +144,8 @@ std::vector<double> Arguments::numbers(const std::string& key) {
   return numbers;
 }
 
+bool Arguments::is_list(const std::string& key) const { return values_.contains(key) && values_.at(key).is_array(); }
+
 Arguments Arguments::within(const std::string& key) {
   return read_or(key, Arguments(Json::object(), dtype_), [&] {
     const Json& value = at(key);

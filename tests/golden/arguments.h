@@ -44,6 +44,8 @@ class Arguments {
   /// Arguments within: {"forward": {"k": 2}}. None of them where it is absent or null; ask it by itself whether all were
   /// read.
   Arguments within(const std::string& key);
+  /// Is it a list? Reads nothing.
+  bool is_list(const std::string& key) const;
 
   /// Throws CaseError naming the arguments that were not read.
   void check_all_read() const;

@@ -35,6 +35,13 @@ TEST_CASE("init: bounds and deviations, each parameter with its own draw") {
   CHECK(range_of(init.xavier_uniform({200, 300}, 300, 200)).high ==
         doctest::Approx(std::sqrt(6.0 / 500)).epsilon(1e-3));
   CHECK(range_of(init.normal({200, 300}, 0.02)).deviation == doctest::Approx(0.02).epsilon(0.02));
+  const Range cut = range_of(init.truncated_normal({200, 300}, 3));
+  CHECK(cut.high <= 6);
+  CHECK(cut.high > 5.9);
+  CHECK(cut.low >= -6);
+  CHECK(cut.low < -5.9);
+  CHECK(cut.deviation == doctest::Approx(3 * 0.8796).epsilon(0.01));
+  CHECK(init.truncated_normal({0}, 1).requires_grad());
   CHECK(init.normal({4}, 1).to_vector<float>() != init.normal({4}, 1).to_vector<float>());
   CHECK(init.ones({2}).to_vector<float>() == std::vector<float>{1, 1});
   CHECK(init.zeros({2}).requires_grad());

@@ -53,11 +53,11 @@ TEST_CASE("module: names in order, stacks under their layers' names, views of th
   Toy toy(init);
   const StateDict state = toy.state_dict();
   CHECK(names_of(state) == std::vector<std::string>{"first.weight", "first.bias", "list.0.weight",
-                                                    "experts.0.w1.weight", "experts.1.w1.weight", "experts.0.w1.bias",
+                                                    "experts.0.w1.weight", "experts.0.w1.bias", "experts.1.w1.weight",
                                                     "experts.1.w1.bias", "seen", "tied"});
-  CHECK(state[4].tensor.shape() == Shape{4, 3});
-  CHECK(value_at(state[4].tensor, {3, 1}) == value_at(toy.w1, {1, 1, 3}));
-  state[4].tensor.assign(full({4, 3}, 7));
+  CHECK(state[5].tensor.shape() == Shape{4, 3});
+  CHECK(value_at(state[5].tensor, {3, 1}) == value_at(toy.w1, {1, 1, 3}));
+  state[5].tensor.assign(full({4, 3}, 7));
   CHECK(value_at(toy.w1, {1, 2, 3}) == 7);
   CHECK(value_at(toy.w1, {0, 2, 3}) != 7);
   CHECK_FALSE(state[0].tensor.requires_grad());

@@ -103,7 +103,7 @@ TEST_CASE("experts: groups side by side are one list, dropless or with a capacit
     Context context;
     CHECK_LE(difference(experts.forward(slots_of(r), r, context), one_by_one.forward(slots_of(r), r, context)), 1e-12);
   }
-  CHECK_EQ(experts.state_dict()[1].name, "groups.0.1.w1.weight");
+  CHECK_EQ(experts.state_dict()[2].name, "groups.0.1.w1.weight");
 }
 
 TEST_CASE("experts: layers see slots, not positions: no mask, and their own path") {

@@ -162,7 +162,7 @@ TEST_CASE("MoELayer, TopkMoE, ExpertChoiceMoE: the projects' names and shapes") 
   MoELayer layer(std::make_unique<TopKRouter>(5, TopKRouter::Options{.experts = 2, .gate = gate}, init),
                  std::make_unique<LinearExperts>(5, LinearExperts::Options{.experts = 2}, init));
   CHECK_EQ(names_of(layer),
-           "router.weights.w_gate experts.experts.0.weight experts.experts.1.weight experts.experts.0.bias "
+           "router.weights.w_gate experts.experts.0.weight experts.experts.0.bias experts.experts.1.weight "
            "experts.experts.1.bias ");
   CHECK_EQ(layer.state_dict()[0].tensor.shape(), Shape{5, 2});
   TopkMoE plain(5, {.experts = 1, .hidden = 3}, 1, init);

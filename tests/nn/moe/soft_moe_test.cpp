@@ -176,13 +176,13 @@ TEST_CASE("SoftMoE: names, sizes and first values are those of soft-moe-pytorch"
   SoftMoE soft(10, {.num_experts = 2, .seq_len = 9, .geglu = true, .use_layernorm = true}, s.init);
   CHECK(names(soft) ==
         std::vector<std::string>{"norm.gamma", "norm.beta", "slot_embeds", "slot_norm.gamma", "slot_norm.beta",
-                                 "experts.experts.0.0.weight", "experts.experts.1.0.weight", "experts.experts.0.0.bias",
-                                 "experts.experts.1.0.bias", "experts.experts.0.3.weight", "experts.experts.1.3.weight",
-                                 "experts.experts.0.3.bias", "experts.experts.1.3.bias"});
+                                 "experts.experts.0.0.weight", "experts.experts.0.0.bias", "experts.experts.0.3.weight",
+                                 "experts.experts.0.3.bias", "experts.experts.1.0.weight", "experts.experts.1.0.bias",
+                                 "experts.experts.1.3.weight", "experts.experts.1.3.bias"});
   const auto& router = dynamic_cast<const SoftRouter&>(*soft.router);
   CHECK_EQ(router.phi.shape(), Shape{2, 4, 10});                 // 9 / 2 slots
   CHECK_EQ(soft.state_dict()[5].tensor.shape(), Shape{52, 10});  // 2 int(10 * 4 * 2 / 3)
-  CHECK_EQ(soft.state_dict()[9].tensor.shape(), Shape{10, 26});
+  CHECK_EQ(soft.state_dict()[7].tensor.shape(), Shape{10, 26});
   SoftMoE wide(64, {.num_experts = 4, .num_slots = 8}, s.init);
   CHECK_EQ(stddev(dynamic_cast<const SoftRouter&>(*wide.router).phi).item(), doctest::Approx(1).epsilon(0.05));
 
