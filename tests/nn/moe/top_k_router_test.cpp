@@ -8,6 +8,7 @@
 
 #include "core/autograd.h"
 #include "nn/gradcheck.h"
+#include "nn/moe/expert_choice_router.h"
 #include "ops/ops.h"
 #include "tests/support/check_op.h"
 
@@ -230,4 +231,33 @@ TEST_CASE("TopKRouter: no tokens, no groups, one expert; what makes no sense is 
                        "TopKRouter: k must be in [1, experts]; got k = 3, experts = 2", Error);
   CHECK_THROWS_WITH_AS(TopKRouter(4, {.capacity = {.factor = -1}}, init),
                        "TopKRouter: capacity.factor must be >= 0 and finite; got -1", Error);
+}
+
+TEST_CASE("TopKRouter, ExpertChoiceRouter: nothing of size tokens x slots is allocated, whatever is asked of them") {
+  Random random(7);
+  Init init(random, DType::f64);
+  const RouterLosses losses{.importance = true, .token_entropy = true};
+  std::unique_ptr<Router> routers[3];
+  for (int i : {0, 1})
+    routers[i] = std::make_unique<TopKRouter>(
+        4,
+        TopKRouter::Options{
+            .experts = 8, .capacity = {.factor = i * 1.0}, .priority = Priority::best_gate, .losses = losses},
+        init);
+  ExpertChoiceRouter::Options choice{.experts = 8, .in_order = true, .losses = losses};
+  choice.losses.load_balancing = false;
+  routers[2] = std::make_unique<ExpertChoiceRouter>(4, choice, init);
+  Tensor x = random_tensor({2, 300, 4}, 5);
+  x.requires_grad_();
+  const Tensor mask = gt(select(random_tensor({2, 300, 1}, 6), 2, 0), scalar(-0.5, DType::f64));
+  for (const auto& router : routers) {
+    memory::AllocationLog log;
+    Context context;
+    const Routing r = router->route(x, mask, context);
+    const Tensor rows = r.dropless() ? reshape(x, {1, 600, 4}) : x;
+    Tensor total = sum(square(einsum("gpn,gpd->gnd", r.combine, einsum("gpn,gnd->gpd", r.dispatch, rows))));
+    for (const auto& [name, loss] : context.losses) total = total + loss;
+    grad(total, {x});
+    CHECK_LE(log.largest(), 600 * 8 + 1);  // logits [2, 300, 8]; dispatch would have 1200 * 300
+  }
 }
