@@ -98,6 +98,7 @@ TEST_CASE("ExpertChoiceRouter: every kind of gates equals the definition in loop
           const Routing r = s.router.route(x, mask, context);
           const Naive want = naive_choice(s.router, x, mask);
           CHECK(r.token.to_vector<i64>() == want.picked);
+          CHECK_LE(difference(r.gates, from_vector(want.gates, r.gates.shape())), 1e-13);
           const Tensor combine = dense(r.combine);
           for_each_index(combine.shape(), [&](const std::vector<i64>& i) {
             const std::size_t slot = at(i[0] * combine.dim(1) + i[1]);
