@@ -169,6 +169,18 @@ TEST_CASE("ExpertChoiceRouter: noise is drawn for every expert and token, before
   training.replayed = {{tensor({{{99, 0, 0, 0}, {0, 99, 0, 0}, {0, 0, 0, 99}}}, DType::f64)}};
   const Routing r = s.router.route(random_tensor({1, 4, 5}, 3), {}, training);
   CHECK(r.token.to_vector<i64>() == std::vector<i64>{0, 1, 3});
+
+  Setup learned(5, {.experts = 3,
+                    .capacity = {.slots = 2},
+                    .gates = ChoiceGates::logits,
+                    .noise = {.kind = RouterNoiseKind::gaussian}});
+  const Tensor x = random_tensor({1, 4, 5}, 3), z = random_tensor({1, 3, 4}, 5), w = random_tensor({5, 3}, 6);
+  learned.router.load_state_dict({{"gate.weight", learned.router.gate.weight.detach()}, {"noise.weight", w}});
+  Context draw{.training = true};
+  draw.replayed = {{z}};
+  const Routing q = learned.router.route(x, {}, draw);
+  const Tensor noisy = swap_axes(q.logits, 1, 2) + z * swap_axes(softplus(matmul(x, w)) + 0.01, 1, 2);
+  CHECK_LE(difference(q.gates, top_k(noisy, 2, -1).values), 1e-14);
 }
 
 TEST_CASE("ExpertChoiceRouter: one group or one per row; in a mixture, masked and unpicked tokens get nothing") {
