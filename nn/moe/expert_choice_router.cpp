@@ -23,9 +23,7 @@ const Options& checked(const Options& o) {
   return o;
 }
 
-constexpr double kMinusInfinity = -std::numeric_limits<double>::infinity();
-
-// A value that softmax makes 0 beside any other, and that alone among its like it does not turn into NaN.
+// A score that no token has: the last of all in top_k, and 0 in a softmax, which -infinity alone would turn into NaN.
 double lowest(const Tensor& x) {
   return x.dtype() == DType::f64 ? std::numeric_limits<double>::lowest()
                                  : static_cast<double>(std::numeric_limits<float>::lowest());
@@ -63,7 +61,7 @@ void ExpertChoiceRouter::members(Members& m) {
 Tensor ExpertChoiceRouter::pick(const Tensor& affinity, const Tensor& mask) const {
   const i64 tokens = affinity.dim(2), C = std::min(tokens, options.capacity.of(tokens, 1, options.experts));
   const Tensor none = scalar(-1, DType::i64);
-  Tensor picked = top_k(mask ? masked_fill(affinity, logical_not(mask), kMinusInfinity) : affinity, C, -1).indices;
+  Tensor picked = top_k(mask ? masked_fill(affinity, logical_not(mask), lowest(affinity)) : affinity, C, -1).indices;
   if (mask) picked = where(take_along(mask, 2, picked), picked, none);
   if (!options.in_order) return picked;
   const Tensor empty_ones =

@@ -9,6 +9,7 @@
 #include "core/autograd.h"
 #include "nn/gradcheck.h"
 #include "nn/moe/moe.h"
+#include "ops/autodiff/anomaly.h"
 #include "ops/ops.h"
 #include "tests/support/check_op.h"
 
@@ -161,6 +162,20 @@ TEST_CASE("ExpertChoiceRouter: gradients to order 2 through every kind of gates,
     const GradReport report = gradcheck(s.router, f, {x}, {.order = 2, .most = 30});
     CHECK_MESSAGE(report.ok, report.table());
   }
+}
+
+TEST_CASE("ExpertChoiceRouter: masked groups meet neither NaN nor infinity on their way, forward and backward") {
+  for (const ChoiceGates kind : kAllGates)
+    for (const DType dtype : {DType::f64, DType::f32}) {
+      Setup s(5, {.experts = 3, .gates = kind});
+      s.router.to(dtype);
+      Tensor x = random_tensor({3, 7, 5}, 3, -1, 1, dtype);
+      x.requires_grad_();
+      const AnomalyMode watched;
+      Context context;
+      const Routing r = s.router.route(x, kMask, context);
+      grad(sum(einsum("gpn,gnd->gpd", r.combine, x)) + context.losses.at("router_z"), {x});
+    }
 }
 
 TEST_CASE("ExpertChoiceRouter: noise is drawn for every expert and token, before they are picked") {

@@ -10,6 +10,7 @@
 #include "core/choose.h"
 #include "nn/gradcheck.h"
 #include "nn/moe/mhsa.h"
+#include "nn/recompute.h"
 #include "ops/ops.h"
 #include "tests/support/check_op.h"
 
@@ -107,6 +108,24 @@ TEST_CASE("MoDLayer: gradients of order 2 through the router, with masked rows; 
   Context context{.mask = kMask};
   const Tensor dx = grad(sum(s.layer->forward(x, context)), {x})[0];
   CHECK_EQ(difference(dx[1], ones({8, 4}, DType::f64)), 0);
+}
+
+TEST_CASE("MoDLayer: recomputed in backward, it has the same gradients, losses and records") {
+  const Setup s(4, {.capacity = {.slots = 3}});
+  Tensor x = random_tensor({4, 8, 4}, 5, -2, 2);
+  x.requires_grad_();
+  const auto plain = [&](const Tensor& in, Context& c) { return s.layer->forward(in, c); };
+  const auto run = [&](bool recompute, Context& context) {
+    const Tensor y = recompute ? checkpoint(plain, x, context) : plain(x, context);
+    return grad(sum(square(y)) + context.losses.at("router_z"), {x, s.layer->router.gate.weight});
+  };
+  Context kept{.mask = kMask}, again{.mask = kMask};
+  const std::vector<Tensor> a = run(false, kept), b = run(true, again);
+  CHECK_EQ(difference(a[0], b[0]), 0);
+  CHECK_EQ(difference(a[1], b[1]), 0);
+  CHECK_GT(difference(a[1], zeros_like(a[1])), 0.01);
+  CHECK_EQ(kept.losses.at("router_z").item(), again.losses.at("router_z").item());
+  CHECK_EQ(kept.records.size(), again.records.size());
 }
 
 TEST_CASE("MoDLayer: order of positions or of gates; replayed picks") {
