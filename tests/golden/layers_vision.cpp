@@ -16,10 +16,11 @@ double rate(Arguments& a, const char* key, bool training, double otherwise = 0) 
   return p;
 }
 
-// "torch.nn.modules.activation.GELU", "nn.GELU" or "gelu" -> "gelu".
+// "torch.nn.modules.activation.GELU", "<class 'nn.GELU'>" or "gelu" -> "gelu".
 std::string last_word(const std::string& name) {
-  std::string word = name.substr(name.rfind('.') + 1);
-  for (char& c : word) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  std::string word;
+  for (const char c : name.substr(0, name.find_last_not_of("'>") + 1).substr(name.rfind('.') + 1))
+    word += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   return word;
 }
 
