@@ -27,6 +27,10 @@ class Init {
   Tensor kaiming_uniform(const Shape& shape, i64 fan_in, double gain = 1.0);
   /// Uniform on +-gain sqrt(6 / (fan_in + fan_out)).   Source  Glorot, Bengio (2010), equation 16
   Tensor xavier_uniform(const Shape& shape, i64 fan_in, i64 fan_out, double gain = 1.0);
+  /// A matrix whose rows, or columns where those are fewer, are random vectors of length `gain` at right angles.
+  ///   Errors  ShapeError: not a matrix
+  ///   Source  Exact solutions to the nonlinear dynamics of learning (2013), arXiv:1312.6120
+  Tensor orthogonal(const Shape& shape, double gain = 1.0);
 
   DType dtype() const { return dtype_; }
 

@@ -20,7 +20,9 @@ Tensor join(std::vector<Tensor> parts, i64 slots) {
   i64 rows = 0;
   for (const Tensor& part : parts) rows += part.dim(1);
   const Tensor& first = parts.front();
-  if (rows < slots) parts.push_back(zeros({first.dim(0), slots - rows, first.dim(2)}, first.dtype(), first.device()));
+  Shape rest = first.shape();
+  rest[1] = slots - rows;
+  if (rows < slots) parts.push_back(zeros(rest, first.dtype(), first.device()));
   return concat(parts, 1);
 }
 
@@ -45,9 +47,9 @@ Tensor ModuleExperts::forward(const Tensor& slots, const Routing& r, Context& co
   std::vector<Tensor> parts;
   for (std::size_t e = 0; e < layers.size(); ++e) {
     const Inside here(context, "", static_cast<i64>(e));
-    const Tensor x = slice(slots, 1, {begin[e], begin[e + 1]});  // [G, C, D]
+    const Tensor x = slice(slots, 1, {begin[e], begin[e + 1]});  // [G, C, ..]
     Tensor y = layers[e]->forward(x, context);
-    if (y.rank() != 3 || y.dim(0) != x.dim(0) || y.dim(1) != x.dim(1))
+    if (y.rank() < 3 || y.dim(0) != x.dim(0) || y.dim(1) != x.dim(1))
       throw ShapeError(fmt::format("ModuleExperts: expert {} must keep the axes [G, C] of its slots {}; got {}", e,
                                    to_string(x.shape()), to_string(y.shape())));
     parts.push_back(std::move(y));

@@ -8,7 +8,8 @@
 namespace moegrad {
 
 /// Expert e is layer e, called with its own slots [G, C, D] (dropless: [1, its rows, D], possibly none). Layers may
-/// be of different kinds, but their outputs must have one width.
+/// be of different kinds, but their outputs must have one width. A slot may also be more than a vector, [G, C, ..]: an
+/// image, if whole images are routed.
 ///   State     names of layer e begin with "e."
 ///   Gradient  an expert without slots gets zeros
 ///   Cost      one call per expert; alike experts are faster as LinearExperts or FeedForwardExperts. Dropless slots:
@@ -37,6 +38,16 @@ struct ExpertGroups : Experts {
   void members(Members& m) override;
 
   std::vector<Group> groups;
+};
+
+/// A module whose forward needs no context, as a layer: AsLayer<Linear>(8, 8, init).   State  the module's names
+template <class M> struct AsLayer : Layer {
+  template <class... Arguments>
+  explicit AsLayer(Arguments&&... arguments) : module(std::forward<Arguments>(arguments)...) {}
+  Tensor forward(const Tensor& x, Context&) const override { return module.forward(x); }
+  void members(Members& m) override { m.child("", module); }
+
+  M module;
 };
 
 /// y = 0: tokens sent to a hole get nothing (the drop expert of moefy, the zero expert of MoE++).

@@ -1,6 +1,11 @@
 // Layers of moefy.
+#include <algorithm>
+#include <regex>
+
 #include "core/autograd.h"
+#include "nn/conv2d.h"
 #include "nn/moe/k_subset.h"
+#include "nn/moe/moe_block.h"
 #include "ops/autodiff/derivatives.h"
 #include "ops/ops.h"
 #include "tests/golden/layers.h"
@@ -39,8 +44,117 @@ LayerRun samplers(LayerFile& file) {
   return run;
 }
 
+// ---- the block
+
+// "Linear(8,5)" -> {"Linear", {8, 5}}; "Conv2d(8,8,kernel 1)" -> {"Conv2d", {8, 8, 1}}.
+struct Call {
+  std::string name;
+  std::vector<i64> numbers;
+};
+Call parse(const std::string& text) {
+  static const std::regex whole(R"((\w+)\(([^()]*)\))"), number(R"(\d+)");
+  std::smatch match;
+  if (!std::regex_match(text, match, whole)) throw CaseError("cannot read the experts '" + text + "'");
+  Call call{match[1], {}};
+  const std::string inside = match[2];
+  for (std::sregex_iterator at(inside.begin(), inside.end(), number), end; at != end; ++at)
+    call.numbers.push_back(std::stoll(at->str()));
+  return call;
+}
+
+std::unique_ptr<Layer> expert_of(const std::string& text, bool bias, Init& init) {
+  const Call call = parse(text);
+  if (call.name == "Linear" && call.numbers.size() == 2)
+    return std::make_unique<AsLayer<Linear>>(call.numbers[0], call.numbers[1], init, Linear::Options{.bias = bias});
+  if (call.name == "Conv2d" && call.numbers.size() == 3)
+    return std::make_unique<Conv2d>(call.numbers[0], call.numbers[1], init, Conv2d::Options{.kernel = call.numbers[2]});
+  throw CaseError("unknown experts '" + text + "'");
+}
+
+// Linear experts of tokens run as a batch, others one by one.
+std::unique_ptr<Experts> experts_of(LayerFile& file, i64 count, bool tokens, Init& init) {
+  const std::string text = file.config.text("experts");
+  const Call call = parse(text);
+  const bool bias = std::any_of(file.parameters.begin(), file.parameters.end(),
+                                [](const NamedTensor& t) { return t.name == "experts.0.bias"; });
+  if (call.name == "Linear" && call.numbers.size() == 2 && tokens)
+    return std::make_unique<LinearExperts>(
+        call.numbers[0], LinearExperts::Options{.experts = count, .out = call.numbers[1], .bias = bias}, init);
+  std::vector<std::unique_ptr<Layer>> list;
+  for (i64 e = 0; e < count; ++e) list.push_back(expert_of(text, bias, init));
+  return std::make_unique<ModuleExperts>(std::move(list));
+}
+
+// One of several words; null is the first.
+template <class T> T word(Arguments& config, const std::string& key, std::vector<std::pair<const char*, T>> known) {
+  if (!config.has(key)) return known.front().second;
+  const std::string text = config.text(key);
+  for (const auto& [name, value] : known)
+    if (text == name) return value;
+  throw CaseError("unknown " + key + " '" + text + "'");
+}
+
+MoEBlock::Options options_of(Arguments& config) {
+  using Kind = RouterNoiseKind;
+  using Auxiliary = BlockRouter::Auxiliary;
+  MoEBlock::Options o;
+  o.router.experts = config.integer("num_experts");
+  o.router.k = config.integer("k");
+  o.router.hole = config.flag("hole", false);
+  o.router.expert_choice = config.flag("expert_choice", false);
+  o.router.noise.kind = word<Kind>(
+      config, "noise",
+      {{"none", Kind::none}, {"gumbel", Kind::gumbel}, {"gaussian", Kind::gaussian}, {"simple", Kind::simple}});
+  o.router.auxiliary =
+      word<Auxiliary>(config, "aux_criterion",
+                      {{"none", Auxiliary::none}, {"entropy", Auxiliary::l2_mass_entropy}, {"prob", Auxiliary::load}});
+  o.router.load.thresholds = LoadOptions::Thresholds::clean;
+  o.aggregation = word<MoEBlock::Aggregation>(
+      config, "aggregation", {{"sum", MoEBlock::Aggregation::sum}, {"mean", MoEBlock::Aggregation::mean}});
+  o.route = word<MoEBlock::Route>(config, "route",
+                                  {{"tokens", MoEBlock::Route::tokens}, {"images", MoEBlock::Route::images}});
+  o.layer_id = config.integer("layer_id", -1);
+  return o;
+}
+
+// What the reference shows of a decision. It counts positions of images of 4 axes as [E, 1, 1].
+void add_decision(LayerRun& run, const BlockDecision& d, const Tensor& x, bool training) {
+  const Tensor masks = d.masks(), load = d.load();  // [E, B, S], [E, S]
+  Shape mask_shape = masks.shape(), load_shape = load.shape();
+  for (int a = x.rank() > 3 ? 0 : 1; a < 2; ++a) mask_shape.push_back(1);
+  if (x.rank() > 3) load_shape.push_back(1);
+  run.outputs["experts_masks"] = reshape(masks, mask_shape);
+  run.outputs["experts_load"] = reshape(load, load_shape);
+  run.outputs["routing"] = flatten(d.routing_matrix(), 0, 1);
+  if (!training) run.outputs["aux_loss"] = scalar(0);
+  if (training && d.auxiliary) run.outputs["aux_loss"] = d.auxiliary;
+}
+
+LayerRun block(LayerFile& file) {
+  Random random(1);
+  Init init(random, file.dtype);
+  const MoEBlock::Options options = options_of(file.config);
+  const bool tokens = options.route == MoEBlock::Route::tokens;
+  auto layer = std::make_unique<MoEBlock>(file.config.integer("input_dim"),
+                                          experts_of(file, options.router.experts, tokens, init), options, init);
+  layer->load_state_dict(file.parameters);
+  Context context{.training = file.training};
+  for (const auto& [name, x] : file.inputs) {
+    if (name == "noise")
+      context.replayed.tensors = {unsqueeze(x, 0)};
+    else if (name != "x")
+      throw CaseError("in." + name + " has no meaning here");
+  }
+  const Tensor x = file.inputs.at("x");
+  const BlockDecision d = layer->decide(x, context);
+  LayerRun run{{}, {{"y", layer->process(x, d, context)}}};
+  add_decision(run, d, x, file.training);
+  run.layer = std::move(layer);
+  return run;
+}
+
 }  // namespace
 
-Layers moefy_layers() { return {{"moefy samplers (SIMPLE)", samplers}}; }
+Layers moefy_layers() { return {{"moefy samplers (SIMPLE)", samplers}, {"moefy MoEBlock", block}}; }
 
 }  // namespace moegrad::golden

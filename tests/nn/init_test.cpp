@@ -60,3 +60,27 @@ TEST_CASE("init: a model of shapes only counts parameters without memory, and ta
                        "was made without values), bias (shape only: it was made without values)",
                        Error);
 }
+
+TEST_CASE("init: orthogonal rows, or columns where they are fewer") {
+  Random random(3);
+  Init init(random, DType::f64);
+  for (const Shape& shape : {Shape{4, 4}, Shape{3, 7}, Shape{8, 4}, Shape{1, 5}, Shape{0, 3}}) {
+    const Tensor w = init.orthogonal(shape, 2);
+    REQUIRE_EQ(w.shape(), shape);
+    CHECK(w.requires_grad());
+    const i64 rows = shape[0], columns = shape[1], n = std::min(rows, columns);
+    const auto v = w.to_vector<double>();
+    const auto at = [&](i64 i, i64 k) {
+      return v[static_cast<std::size_t>(rows <= columns ? i * columns + k : k * columns + i)];
+    };
+    for (i64 i = 0; i < n; ++i)
+      for (i64 j = 0; j < n; ++j) {
+        double dot = 0;
+        for (i64 k = 0; k < std::max(rows, columns); ++k) dot += at(i, k) * at(j, k);
+        CHECK(std::abs(dot - (i == j ? 4 : 0)) < 1e-13);
+      }
+  }
+  CHECK(init.orthogonal({2, 2}).to_vector<double>() != init.orthogonal({2, 2}).to_vector<double>());
+  CHECK(Init::shapes_only().orthogonal({3, 4}).shape() == Shape{3, 4});
+  CHECK_THROWS_WITH_AS(init.orthogonal({3}), "init: orthogonal: shape must be [rows, columns]; got [3]", ShapeError);
+}
