@@ -66,8 +66,11 @@ std::unique_ptr<Layer> expert_of(const std::string& text, bool bias, Init& init)
   const Call call = parse(text);
   if (call.name == "Linear" && call.numbers.size() == 2)
     return std::make_unique<AsLayer<Linear>>(call.numbers[0], call.numbers[1], init, Linear::Options{.bias = bias});
-  if (call.name == "Conv2d" && call.numbers.size() == 3)
-    return std::make_unique<Conv2d>(call.numbers[0], call.numbers[1], init, Conv2d::Options{.kernel = call.numbers[2]});
+  const bool padded = call.numbers.size() == 4 && text.find("padding") != std::string::npos;
+  if (call.name == "Conv2d" && (call.numbers.size() == 3 || padded)) {
+    const Conv2d::Options options{.kernel = call.numbers[2], .conv = {.padding = padded ? call.numbers[3] : 0}};
+    return std::make_unique<Conv2d>(call.numbers[0], call.numbers[1], init, options);
+  }
   throw CaseError("unknown experts '" + text + "'");
 }
 
@@ -118,7 +121,7 @@ MoEBlock::Options options_of(Arguments& config) {
 }
 
 // What the reference shows of a decision. It counts positions of images of 4 axes as [E, 1, 1].
-void add_decision(LayerRun& run, const BlockDecision& d, const Tensor& x, bool training) {
+void add_decision(LayerRun& run, const BlockDecision& d, const Tensor& x) {
   const Tensor masks = d.masks(), load = d.load();  // [E, B, S], [E, S]
   Shape mask_shape = masks.shape(), load_shape = load.shape();
   for (int a = x.rank() > 3 ? 0 : 1; a < 2; ++a) mask_shape.push_back(1);
@@ -126,8 +129,7 @@ void add_decision(LayerRun& run, const BlockDecision& d, const Tensor& x, bool t
   run.outputs["experts_masks"] = reshape(masks, mask_shape);
   run.outputs["experts_load"] = reshape(load, load_shape);
   run.outputs["routing"] = flatten(d.routing_matrix(), 0, 1);
-  if (!training) run.outputs["aux_loss"] = scalar(0);
-  if (training && d.auxiliary) run.outputs["aux_loss"] = d.auxiliary;
+  run.outputs["aux_loss"] = d.auxiliary ? d.auxiliary : scalar(0);  // without a criterion a constant, in f32
 }
 
 LayerRun block(LayerFile& file) {
@@ -148,7 +150,7 @@ LayerRun block(LayerFile& file) {
   const Tensor x = file.inputs.at("x");
   const BlockDecision d = layer->decide(x, context);
   LayerRun run{{}, {{"y", layer->process(x, d, context)}}};
-  add_decision(run, d, x, file.training);
+  add_decision(run, d, x);
   run.layer = std::move(layer);
   return run;
 }
