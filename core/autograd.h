@@ -101,6 +101,8 @@ struct Node : Pooled {
   virtual Grads vjp(const GradArgs& args) const = 0;
   /// Attributes worth showing, such as "axis = 1".
   virtual std::string attributes() const { return {}; }
+  /// Multiplications and additions, where shapes alone do not tell; else -1.
+  virtual double flops() const { return -1; }
   virtual bool is_leaf() const { return false; }
   static void destroy(Node* n);
 
@@ -143,6 +145,10 @@ template <class Rule, class Attributes> struct OpNode final : Node {
   OpNode(const char* op, Rule r, Attributes a) : Node(op), rule(std::move(r)), show(std::move(a)) {}
   Grads vjp(const GradArgs& args) const override { return rule(args); }
   std::string attributes() const override { return show(); }
+  double flops() const override {
+    if constexpr (requires { show.flops(); }) return show.flops();
+    return -1;
+  }
   Rule rule;
   Attributes show;
 };
@@ -153,7 +159,7 @@ struct NoAttributes {
 
 /// Enters y = op(inputs) into the graph if recording is on and an input requires a gradient; returns y.
 ///   rule        GradArgs -> Grads, in public ops; captures plain attributes and index tables only
-///   attributes  () -> std::string, shown by diagnostics: "axis = 1"
+///   attributes  () -> std::string, shown by diagnostics: "axis = 1". May have a function flops() as well
 template <class Rule, class Attributes = detail::NoAttributes>
 Tensor record(const char* name, Tensor y, std::span<const Tensor> inputs, Saves saves, Rule rule,
               Attributes attributes = {}) {

@@ -44,6 +44,14 @@ Shape broadcast(const char* op, const Shape& a, const Shape& b) {
   return y;
 }
 
+bool broadcasts_to(const Shape& shape, const Shape& to) {
+  const int extra = to.rank() - shape.rank();
+  if (extra < 0) return false;
+  for (int i = 0; i < shape.rank(); ++i)
+    if (shape[i] != 1 && shape[i] != to[i + extra]) return false;
+  return true;
+}
+
 Strides broadcast_strides(const Shape& shape, const Strides& strides, const Shape& to) {
   Strides y(to.rank(), 0);
   const int extra = to.rank() - shape.rank();

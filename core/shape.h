@@ -102,6 +102,8 @@ bool is_row_major(const Shape& shape, const Strides& strides);
 
 /// NumPy broadcasting of two shapes. Throws ShapeError: sizes differ and neither is 1.
 Shape broadcast(const char* op, const Shape& a, const Shape& b);
+/// Does `shape` broadcast to `to`, leaving `to` as it is?
+bool broadcasts_to(const Shape& shape, const Shape& to);
 /// Strides with which a tensor is read as if it had the larger shape `to`: 0 along broadcast axes.
 Strides broadcast_strides(const Shape& shape, const Strides& strides, const Shape& to);
 

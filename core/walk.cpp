@@ -12,14 +12,6 @@ namespace {
 
 thread_local u64 last_walk = 0;
 
-bool broadcasts_to(const Shape& shape, const Shape& to) {
-  const int extra = to.rank() - shape.rank();
-  if (extra < 0) return false;
-  for (int i = 0; i < shape.rank(); ++i)
-    if (shape[i] != 1 && shape[i] != to[i + extra]) return false;
-  return true;
-}
-
 // A gradient may be a view, or the very tensor that another leaf got. Optimizers and clipping write into `.grad`, so
 // there it must be nobody else's.
 Tensor own(const Tensor& g) {

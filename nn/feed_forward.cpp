@@ -2,42 +2,64 @@
 
 #include <fmt/format.h>
 
+#include <iterator>
+#include <string>
+
 #include "ops/activation.h"
 #include "ops/arithmetic.h"
+#include "ops/unary.h"
 
 namespace moegrad {
 
+namespace {
+
+// In the order of the enumeration. A gated one has a formula of two tensors.
+struct Formula {
+  const char* name;
+  Tensor (*of_one)(const Tensor& x);
+  Tensor (*of_two)(const Tensor& gate, const Tensor& up) = nullptr;
+};
+const Formula kFormulas[] = {
+    {"relu", relu},
+    {"gelu", [](const Tensor& x) { return gelu(x); }},
+    {"silu", silu},
+    {"tanh", tanh},
+    {"sigmoid", sigmoid},
+    {"softplus", [](const Tensor& x) { return softplus(x); }},
+    {"elu", [](const Tensor& x) { return elu(x); }},
+    {"leaky_relu", [](const Tensor& x) { return leaky_relu(x); }},
+    {"mish", mish},
+    {"swiglu", nullptr, swiglu},
+    {"geglu", nullptr, geglu},
+    {"reglu", nullptr, [](const Tensor& gate, const Tensor& up) { return relu(gate) * up; }},
+    {"glu", nullptr, [](const Tensor& gate, const Tensor& up) { return sigmoid(gate) * up; }},
+    {"bilinear", nullptr, [](const Tensor& gate, const Tensor& up) { return gate * up; }},
+};
+static_assert(std::size(kFormulas) == static_cast<std::size_t>(Activation::bilinear) + 1);
+
+const Formula& formula_of(Activation a) { return kFormulas[static_cast<std::size_t>(a)]; }
+
+}  // namespace
+
 Activation activation_by_name(std::string_view name) {
-  constexpr std::pair<const char*, Activation> kNames[] = {{"relu", Activation::relu},   {"gelu", Activation::gelu},
-                                                           {"silu", Activation::silu},   {"swiglu", Activation::swiglu},
-                                                           {"geglu", Activation::geglu}, {"reglu", Activation::reglu}};
-  for (const auto& [known, activation] : kNames)
-    if (name == known) return activation;
-  throw Error(fmt::format("activation: must be relu, gelu, silu, swiglu, geglu or reglu; got {}", name));
+  std::string known;
+  for (std::size_t i = 0; i < std::size(kFormulas); ++i) {
+    if (name == kFormulas[i].name) return static_cast<Activation>(i);
+    known += fmt::format("{}{}", i == 0 ? "" : ", ", kFormulas[i].name);
+  }
+  throw Error(fmt::format("activation: must be one of {}; got {}", known, name));
 }
 
 Tensor apply(Activation a, const Tensor& x) {
-  switch (a) {
-    case Activation::relu: return relu(x);
-    case Activation::gelu: return gelu(x);
-    case Activation::silu: return silu(x);
-    case Activation::swiglu:
-    case Activation::geglu:
-    case Activation::reglu: break;
-  }
-  throw Error("activation: swiglu, geglu and reglu need a gate and a value; got one tensor");
+  const Formula& f = formula_of(a);
+  if (!f.of_one) throw Error(fmt::format("activation: {} needs a gate and a value; got one tensor", f.name));
+  return f.of_one(x);
 }
 
 Tensor apply(Activation a, const Tensor& gate, const Tensor& up) {
-  switch (a) {
-    case Activation::swiglu: return swiglu(gate, up);
-    case Activation::geglu: return geglu(gate, up);
-    case Activation::reglu: return relu(gate) * up;
-    case Activation::relu:
-    case Activation::gelu:
-    case Activation::silu: break;
-  }
-  throw Error("activation: relu, gelu and silu take one tensor; got a gate and a value");
+  const Formula& f = formula_of(a);
+  if (!f.of_two) throw Error(fmt::format("activation: {} takes one tensor; got a gate and a value", f.name));
+  return f.of_two(gate, up);
 }
 
 FeedForward::FeedForward(i64 width, Options o, Init& init)

@@ -7,13 +7,26 @@
 
 namespace moegrad {
 
-enum class Activation { relu, gelu, silu, swiglu, geglu, reglu };
+/// The function between two products; from swiglu on it is gated: a value is multiplied by a function of a gate.
+enum class Activation {
+  relu,
+  gelu,
+  silu,
+  tanh,
+  sigmoid,
+  softplus,
+  elu,
+  leaky_relu,
+  mish,
+  swiglu,
+  geglu,
+  reglu,
+  glu,
+  bilinear  // of arXiv:2002.05202: silu, gelu, relu, sigmoid of the gate, and the gate itself
+};
 /// The activation of that name. Throws Error: there is none.
 Activation activation_by_name(std::string_view name);
-/// True for swiglu, geglu and reglu, whose value is multiplied by a gate.
-constexpr bool is_gated(Activation a) {
-  return a == Activation::swiglu || a == Activation::geglu || a == Activation::reglu;
-}
+constexpr bool is_gated(Activation a) { return a >= Activation::swiglu; }
 /// a(x) for an activation that is not gated.
 Tensor apply(Activation a, const Tensor& x);
 /// a(gate) up for a gated one.

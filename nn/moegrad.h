@@ -59,6 +59,7 @@
 #include "ops/autodiff/anomaly.h"
 #include "ops/autodiff/causality.h"
 #include "ops/autodiff/checkpoint.h"
+#include "ops/autodiff/cost.h"
 #include "ops/autodiff/derivatives.h"
 #include "ops/autodiff/gradcheck.h"
 #include "ops/autodiff/on_gradient.h"

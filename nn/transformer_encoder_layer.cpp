@@ -16,7 +16,7 @@ i64 checked_width(i64 width, const TransformerEncoderLayer::Options& o) {
         fmt::format("TransformerEncoderLayer: heads must divide the width; got {} and {}", o.heads, width));
   if (o.hidden < 1) throw Error(fmt::format("TransformerEncoderLayer: hidden must be >= 1; got {}", o.hidden));
   if (is_gated(o.activation))
-    throw Error("TransformerEncoderLayer: the activation must be relu, gelu or silu; got a gated one");
+    throw Error("TransformerEncoderLayer: the activation must be one of a single tensor; got a gated one");
   return width;
 }
 

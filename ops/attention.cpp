@@ -35,9 +35,7 @@ Shape score_shape(const Tensor& q, const Tensor& k) {
   return shape;
 }
 void check_beside_scores(const char* name, const Tensor& x, const Shape& scores) {
-  bool fits = x.rank() <= scores.rank();
-  for (int i = 1; fits && i <= x.rank(); ++i) fits = x.dim(-i) == 1 || x.dim(-i) == scores[scores.rank() - i];
-  if (!fits)
+  if (!broadcasts_to(x.shape(), scores))
     throw ShapeError(fmt::format("attention: the {} must broadcast to the scores {}; got {} {}", name,
                                  to_string(scores), name, to_string(x.shape())));
 }

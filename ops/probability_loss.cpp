@@ -24,9 +24,7 @@ void check_weight(const char* op, const char* which, const Tensor& x, const Tens
   if (!weight) return;
   check_same_device(op, x, weight);
   check_same_dtype(op, x, weight);
-  bool fits = weight.rank() <= x.rank();
-  for (int i = 1; fits && i <= weight.rank(); ++i) fits = weight.dim(-i) == 1 || weight.dim(-i) == x.dim(-i);
-  if (!fits)
+  if (!broadcasts_to(weight.shape(), x.shape()))
     throw ShapeError(fmt::format("{}: {} must broadcast to x; got {} {} and x {}", op, which, which,
                                  to_string(weight.shape()), to_string(x.shape())));
 }

@@ -36,8 +36,8 @@ Tensor outer(const Tensor& a, const Tensor& b) {
 
 Tensor addmm(const Tensor& x, const Tensor& a, const Tensor& b, double beta, double alpha) {
   check_floats("addmm", x, {&a, &b});
-  bool fits = a.rank() == 2 && b.rank() == 2 && a.dim(1) == b.dim(0) && x.rank() <= 2;
-  for (int i = 1; fits && i <= x.rank(); ++i) fits = x.dim(-i) == 1 || x.dim(-i) == (i == 1 ? b.dim(1) : a.dim(0));
+  const bool fits =
+      a.rank() == 2 && b.rank() == 2 && a.dim(1) == b.dim(0) && broadcasts_to(x.shape(), {a.dim(0), b.dim(1)});
   if (!fits)
     throw ShapeError(
         fmt::format("addmm: a must be [m, k], b [k, n], and x broadcast to [m, n]; got x {}, a {} and b {}",

@@ -6,135 +6,19 @@
 #include "core/parallel.h"
 #include "ops/arithmetic.h"
 #include "ops/cast.h"
+#include "ops/route_loop.h"
 #include "ops/views.h"
 
 namespace moegrad {
 
+using namespace detail;
+
 Routes::Routes(Shape rows, std::vector<Tensor> index, Shape classes)
     : rows_(std::move(rows)), classes_(classes), index_(std::move(index)) {}
 
-// ---- shape rule
+// ---- forward and gradient
 
 namespace {
-
-bool is_row(int label) { return label >= 0 && label < kFeature; }
-bool is_class(int label) { return label < 0; }
-
-// Positions of labels in kernel order: rows ascending, classes ascending, features ascending.
-Axes kernel_order(const Labels& labels) {
-  Axes order;
-  for (int i = 0; i < labels.size(); ++i) order.push_back(i);
-  const auto key = [&](int i) { return is_class(labels[i]) ? kFeature / 2 + ~labels[i] : labels[i]; };
-  std::sort(order.begin(), order.end(), [&](int a, int b) { return key(a) < key(b); });
-  return order;
-}
-Axes inverse_of(const Axes& order) {
-  Axes y(order.size(), 0);
-  for (int i = 0; i < order.size(); ++i) y[order[i]] = i;
-  return y;
-}
-Labels pick(const Labels& labels, const Axes& order) {
-  Labels y;
-  for (int i : order) y.push_back(labels[i]);
-  return y;
-}
-
-// An operand in kernel order, its features one run with one stride.
-struct Operand {
-  Tensor x;
-  Labels labels;
-  i64 features = 1, feature_stride = 1;
-};
-Operand operand_of(const Tensor& x_any, const Labels& labels_any) {
-  const Axes order = kernel_order(labels_any);
-  Operand o{.x = permute(x_any, order), .labels = pick(labels_any, order)};
-  const auto merge = [&o] {  // false if the features do not lie one behind the other
-    o.features = 1, o.feature_stride = 1;
-    bool first = true;
-    for (int i = o.x.rank() - 1; i >= 0 && !is_row(o.labels[i]) && !is_class(o.labels[i]); --i) {
-      const i64 n = o.x.shape()[i], stride = o.x.strides()[i];
-      if (n == 1) continue;
-      if (!first && stride != o.feature_stride * o.features) return false;
-      if (first) o.feature_stride = stride;
-      first = false;
-      o.features *= n;
-    }
-    return true;
-  };
-  if (!merge()) {
-    o.x = contiguous(o.x);
-    merge();
-  }
-  return o;
-}
-
-void check_operand(const char* op, const Routes& r, const Tensor& x, const Labels& labels) {
-  bool fits = x.rank() == labels.size();
-  for (int i = 0; fits && i < labels.size(); ++i) {
-    const int l = labels[i];
-    if (is_row(l)) fits = l < r.rows().rank() && x.shape()[i] == r.rows()[l];
-    if (is_class(l)) fits = ~l < r.classes().rank() && x.shape()[i] == r.classes()[~l];
-  }
-  if (!fits)
-    throw ShapeError(
-        fmt::format("{}: axes must have the sizes of their rows and classes; got x {} for rows {} and classes {}", op,
-                    to_string(x.shape()), to_string(r.rows()), to_string(r.classes())));
-}
-
-i64 stride_of(const Tensor& x, const Labels& labels, int label) {
-  const int at = labels.find(label);
-  return at < 0 ? 0 : x.strides()[at];
-}
-
-// The loop over all rows: those that `destination` names first.
-RouteLoop loop_of(const Routes& r, const Operand& x, const Tensor& y, const Labels& y_labels, const Tensor& scale) {
-  RouteLoop loop;
-  Axes order;
-  for (int a = 0; a < r.rows().rank(); ++a)
-    if (y_labels.contains(a)) order.push_back(a);
-  loop.outer = order.size();
-  for (int a = 0; a < r.rows().rank(); ++a)
-    if (!y_labels.contains(a)) order.push_back(a);
-  loop.axes = order.size();
-  loop.classes = r.classes().rank();
-  for (int i = 0; i < loop.axes; ++i) {
-    const int a = order[i];
-    loop.size[i] = r.rows()[a];
-    loop.x[i] = stride_of(x.x, x.labels, a);
-    loop.y[i] = stride_of(y, y_labels, a);
-    loop.scale[i] = scale ? scale.strides()[a] : 0;
-    for (int j = 0; j < loop.classes; ++j) loop.index_stride[j][i] = r.index(j).strides()[a];
-  }
-  for (int j = 0; j < loop.classes; ++j) {
-    loop.index[j] = r.index(j).data<i64>();
-    loop.x_class[j] = stride_of(x.x, x.labels, ~j);
-    loop.y_class[j] = stride_of(y, y_labels, ~j);
-  }
-  loop.features = x.features;
-  loop.x_feature = x.feature_stride;
-  return loop;
-}
-
-// How route_sum reaches its destination.
-struct Destination {
-  u32 row_mask = 0, class_mask = 0;
-  i64 groups = 1, classes = 1;  // positions on its row axes, on its class axes
-  bool gathers() const { return class_mask == 0; }
-  bool keeps_rows(const Routes& r) const { return row_mask == (u32{1} << r.rows().rank()) - 1; }
-  /// Rows of different groups never meet: with enough groups (or one row in each) threads take whole groups, and add.
-  bool adds(const Routes& r) const {
-    constexpr i64 kManyGroups = 64;
-    return !gathers() && (groups >= kManyGroups || keeps_rows(r));
-  }
-};
-Destination destination_of(const Routes& r, const Labels& y_labels) {
-  Destination d;
-  for (int l : y_labels) {
-    if (is_row(l)) d.row_mask |= u32{1} << l, d.groups *= r.rows()[l];
-    if (is_class(l)) d.class_mask |= u32{1} << ~l, d.classes *= r.classes()[~l];
-  }
-  return d;
-}
 
 // Rows are copied as they are stored: bool and bf16 as their bits, which are never added.
 template <class T> void run_route_copy(const RouteLoop& loop, const Tensor& x, const Tensor& y) {
@@ -143,6 +27,18 @@ template <class T> void run_route_copy(const RouteLoop& loop, const Tensor& x, c
   const F *px = reinterpret_cast<const F*>(x.data<T>()), *no_scale = nullptr;
   MOEGRAD_LAUNCH(y.device(), route_gather, px, no_scale, reinterpret_cast<F*>(y.data<T>()), loop);
 }
+
+// What diagnostics say of a route op: how many rows travel, and what that costs.
+struct RouteWork {
+  i64 rows, features;
+  double per_element;  // FLOPs
+  std::string operator()() const { return fmt::format("rows = {}, features = {}", rows, features); }
+  double flops() const { return per_element * static_cast<double>(rows) * static_cast<double>(features); }
+};
+RouteWork work_of(const Routes& r, const RouteLoop& loop, double per_element) {
+  return {r.rows().elements(), loop.features, per_element};
+}
+
 template <class F>
 void run_route_sum(const Routes& r, const Destination& to, const RouteLoop& loop, const Tensor& x, const Tensor& scale,
                    const Tensor& y) {
@@ -160,8 +56,6 @@ void run_route_sum(const Routes& r, const Destination& to, const RouteLoop& loop
 }
 
 }  // namespace
-
-// ---- forward and gradient
 
 Tensor route_sum(const RoutesRef& routes, const Tensor& scale, const Tensor& x_any, const Labels& lx_any,
                  const Labels& ly_any) {
@@ -189,14 +83,18 @@ Tensor route_sum(const RoutesRef& routes, const Tensor& scale, const Tensor& x_a
   y = cast(y, x.x.dtype());
   const Labels lx = x.labels;
   if (scale)
-    y = record("route_sum", y, {weights, x.x}, saves_crossed(weights, x.x),
-               [routes, lx, ly](const GradArgs& g) -> Grads {
-                 return {g.needs(0) ? route_dot(routes, g.in(1), lx, g.dy, ly) : Tensor{},
-                         g.needs(1) ? route_sum(routes, g.in(0), g.dy, ly, lx) : Tensor{}};
-               });
+    y = record(
+        "route_sum", y, {weights, x.x}, saves_crossed(weights, x.x),
+        [routes, lx, ly](const GradArgs& g) -> Grads {
+          return {g.needs(0) ? route_dot(routes, g.in(1), lx, g.dy, ly) : Tensor{},
+                  g.needs(1) ? route_sum(routes, g.in(0), g.dy, ly, lx) : Tensor{}};
+        },
+        work_of(*routes, loop, 2));
   else
-    y = record("route_sum", y, {x.x}, saves(kNone),
-               [routes, lx, ly](const GradArgs& g) -> Grads { return {route_sum(routes, {}, g.dy, ly, lx)}; });
+    y = record(
+        "route_sum", y, {x.x}, saves(kNone),
+        [routes, lx, ly](const GradArgs& g) -> Grads { return {route_sum(routes, {}, g.dy, ly, lx)}; },
+        work_of(*routes, loop, copies ? 0 : 1));
   return permute(y, inverse_of(order));
 }
 

@@ -144,10 +144,7 @@ Tensor expand(const Tensor& x, const Shape& wanted) {
     if (i64& n = shape[shape.rank() - i]; n == -1) n = x.shape()[x.rank() - i];
   if (x.shape() == shape) return x;
   check_sizes("expand", shape);
-  bool fits = x.rank() <= shape.rank();
-  for (int i = 1; fits && i <= x.rank(); ++i)
-    fits = x.shape()[x.rank() - i] == 1 || x.shape()[x.rank() - i] == shape[shape.rank() - i];
-  if (!fits)
+  if (!broadcasts_to(x.shape(), shape))
     throw ShapeError(
         fmt::format("expand: x must broadcast to the shape; got x {} and {}", to_string(x.shape()), to_string(shape)));
   if (const Structure* s = structure_of(x))

@@ -4,7 +4,7 @@ namespace moegrad {
 namespace {
 
 const Mlp::Options& checked(const Mlp::Options& o) {
-  if (is_gated(o.activation)) throw Error("Mlp: the activation must be relu, gelu or silu; got a gated one");
+  if (is_gated(o.activation)) throw Error("Mlp: the activation must be one of a single tensor; got a gated one");
   return o;
 }
 i64 or_width(i64 size, i64 width) { return size > 0 ? size : width; }

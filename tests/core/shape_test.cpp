@@ -86,6 +86,15 @@ TEST_CASE("broadcast: NumPy's rules") {
   CHECK(broadcast_strides({2, 3}, {3, 1}, {2, 3}) == Strides{3, 1});
 }
 
+TEST_CASE("broadcasts_to: one shape to another that stays as it is") {
+  for (const Shape& shape : {Shape{}, Shape{4}, Shape{1}, Shape{3, 1}, Shape{2, 3, 4}, Shape{1, 1, 1}})
+    CHECK(broadcasts_to(shape, {2, 3, 4}));
+  for (const Shape& shape : {Shape{3}, Shape{2, 1}, Shape{1, 2, 3, 4}, Shape{0}})
+    CHECK_FALSE(broadcasts_to(shape, {2, 3, 4}));
+  CHECK_FALSE(broadcasts_to({3}, {1}));
+  CHECK(broadcasts_to({0, 1}, {0, 3}));
+}
+
 TEST_CASE("broadcast: the error names the op, both shapes and the sizes that clash, in the order of the operands") {
   CHECK_THROWS_WITH_AS(broadcast("add", {2, 3}, {2, 4}),
                        "add: sizes must match or be 1, from the last axis on; got a [2, 3] and b [2, 4] (3 != 4)",

@@ -140,16 +140,16 @@ LayerRun moe_layer(LayerFile& file) {
   return {std::move(layer), out};
 }
 
-MHSA::Options attention_of(Arguments& config, bool scaling) {
-  check_that(config.number("dropout", 0) == 0, "dropout needs the numbers that it drew");
-  return {.heads = config.integer("num_heads"),
+MHSA::Options attention_of(LayerFile& file, bool scaling) {
+  check_that(file.config.number("dropout", 0) == 0 || !file.training, "dropout needs the numbers that it drew");
+  return {.heads = file.config.integer("num_heads"),
           .scaling = scaling ? MHSA::Scaling::probabilities : MHSA::Scaling::none};
 }
 
 LayerRun mhsa(LayerFile& file) {
   Maker maker(file.dtype);
   const Tensor& x = only_x(file, {"as-is"});
-  const MHSA::Options options = attention_of(file.config, file.config.flag("scaling", true));
+  const MHSA::Options options = attention_of(file, file.config.flag("scaling", true));
   auto layer = loaded(std::make_unique<MHSA>(file.config.integer("dim"), options, maker.init), file);
   Context context = context_of(file);
   const Tensor y = layer->forward(x, context);
@@ -168,7 +168,7 @@ LayerRun mod_layer(LayerFile& file) {
                                   .in_order = false,
                                   .gate = kGate,
                                   .block_name = "attn_fn"};
-  auto attention = std::make_unique<MHSA>(dim, attention_of(c, c.flag("scaling", true)), maker.init);
+  auto attention = std::make_unique<MHSA>(dim, attention_of(file, c.flag("scaling", true)), maker.init);
   auto layer = loaded(std::make_unique<MoDLayer>(dim, std::move(attention), options, maker.init), file);
   Context context = context_of(file);
   std::vector<Choice> choices;  // all gates are 1: which tokens are picked is in the file
@@ -212,12 +212,13 @@ MixtureOptions mixture_of(LayerFile& file) {
   const bool gated = kind == "swiglu", half = file.variant == "down-half";
   check_that(gated || kind == "ff", fmt::format("unknown expert_fn '{}'", kind));
   check_that(gated == (file.variant != "as-is"), fmt::format("{} experts have no variant {}", kind, file.variant));
-  check_that(act == "relu" || act == "gelu" || act == "silu", fmt::format("unknown expert_act '{}'", act));
   const i64 hidden = c.integer("intermediate_dim");
-  const std::string glu = act == "relu" ? "reglu" : act == "gelu" ? "geglu" : "swiglu";
+  const std::map<std::string, std::string> glu{
+      {"relu", "reglu"}, {"gelu", "geglu"}, {"silu", "swiglu"}, {"sigmoid", "glu"}};
+  check_that(!gated || glu.count(act) > 0, fmt::format("no gated expert with expert_act '{}'", act));
   return {.experts = c.integer("num_experts"),
           .hidden = half ? hidden / 2 : hidden,
-          .activation = activation_by_name(gated ? glu : act)};
+          .activation = activation_by_name(gated ? glu.at(act) : act)};
 }
 
 LayerRun head(LayerFile& file, bool expert_choice) {

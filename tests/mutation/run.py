@@ -45,7 +45,7 @@ MEMORY = 8 << 30  # bytes of address space for a run of the tests
 def regions(name, source):
     """(group, begin, end) of what is mutated in a file."""
     code = source.code
-    if name == "ops/routes.cpp":
+    if name in ("ops/routes.cpp", "ops/route_loop.cpp"):
         yield from (("routes", *b) for b in sites.bodies(code, FUNCTION))
     elif name == "ops/einsum_lower.cpp":
         yield from (("einsum", *b) for b in sites.bodies(code, FUNCTION))
@@ -211,12 +211,12 @@ class Tests:
         self.copy, self.program = copy, build / "moegrad_tests"
         text = (copy / "CMakeLists.txt").read_text()
         self.own, self.seconds = {}, {}
-        for folder, name, options in re.findall(r"moegrad_(core|op)\((\S+?)((?:\s[^)]*)?)\)", text):
+        for folder, name, options in re.findall(r"moegrad_(core|op|nn)\((\S+?)((?:\s[^)]*)?)\)", text):
             tested = re.search(r"TESTED_BY (\S+)", options)
             file = f"{'ops' if folder == 'op' else folder}/{name}"
             self.own[file] = tested[1] if tested else f"tests/{file}_test.cpp"
         self.own["core/walk"] = "tests/core/autograd*"
-        self.own["ops/routes"] = "tests/ops/one_hot_test.cpp,*tests/ops/structured_einsum_test.cpp,*tests/ops/gather_test.cpp"
+        self.own["ops/routes"] = self.own["ops/route_loop"] = "tests/ops/one_hot_test.cpp,*tests/ops/structured_einsum_test.cpp,*tests/ops/gather_test.cpp"
         self.own["ops/einsum_lower"] = self.own["ops/einsum"] = "tests/ops/einsum_test.cpp,*tests/ops/structured_einsum_test.cpp"
 
     def run(self, number, files, seconds):

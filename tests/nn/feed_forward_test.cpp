@@ -17,12 +17,23 @@ double gelu_of(double x) { return x * 0.5 * std::erfc(-x / std::sqrt(2.0)); }
 }  // namespace
 
 TEST_CASE("feed-forward: one number in, two hidden, by hand, for every activation") {
-  const std::pair<const char*, double (*)(double)> rows[] = {{"relu", [](double x) { return x > 0 ? x : 0; }},
-                                                             {"gelu", gelu_of},
-                                                             {"silu", silu_of},
-                                                             {"swiglu", silu_of},
-                                                             {"geglu", gelu_of},
-                                                             {"reglu", [](double x) { return x > 0 ? x : 0; }}};
+  const auto relu_of = [](double x) { return x > 0 ? x : 0; };
+  const auto sigmoid_of = [](double x) { return 1 / (1 + std::exp(-x)); };
+  const std::pair<const char*, double (*)(double)> rows[] = {
+      {"relu", relu_of},
+      {"gelu", gelu_of},
+      {"silu", silu_of},
+      {"tanh", [](double x) { return std::tanh(x); }},
+      {"sigmoid", sigmoid_of},
+      {"softplus", [](double x) { return std::log1p(std::exp(x)); }},
+      {"elu", [](double x) { return x > 0 ? x : std::expm1(x); }},
+      {"leaky_relu", [](double x) { return x > 0 ? x : 0.01 * x; }},
+      {"mish", [](double x) { return x * std::tanh(std::log1p(std::exp(x))); }},
+      {"swiglu", silu_of},
+      {"geglu", gelu_of},
+      {"reglu", relu_of},
+      {"glu", sigmoid_of},
+      {"bilinear", [](double x) { return x; }}};
   for (const auto& [name, a] : rows) {
     CAPTURE(name);
     Random random(1);
@@ -62,10 +73,13 @@ TEST_CASE("feed-forward: sizes and errors") {
   CHECK(FeedForward(8, {}, init).parameter_count() == 8 * 32 * 2 + 32 + 8);
   CHECK(FeedForward(8, {.hidden = 16, .activation = Activation::swiglu, .bias = false}, init).parameter_count() ==
         8 * 16 * 3);
-  CHECK_THROWS_WITH_AS(activation_by_name("tanh"),
-                       "activation: must be relu, gelu, silu, swiglu, geglu or reglu; got tanh", Error);
+  CHECK_THROWS_WITH_AS(
+      activation_by_name("cube"),
+      "activation: must be one of relu, gelu, silu, tanh, sigmoid, softplus, elu, leaky_relu, mish, swiglu, "
+      "geglu, reglu, glu, bilinear; got cube",
+      Error);
   CHECK_THROWS_WITH_AS(apply(Activation::swiglu, ones({1})),
-                       "activation: swiglu, geglu and reglu need a gate and a value; got one tensor", Error);
+                       "activation: swiglu needs a gate and a value; got one tensor", Error);
   CHECK_THROWS_WITH_AS(apply(Activation::relu, ones({1}), ones({1})),
-                       "activation: relu, gelu and silu take one tensor; got a gate and a value", Error);
+                       "activation: relu takes one tensor; got a gate and a value", Error);
 }

@@ -100,7 +100,8 @@ TEST_CASE("TransformerEncoderLayer: names in PyTorch's order, initial values, dr
   CHECK_THROWS_WITH_AS(TransformerEncoderLayer(4, {.hidden = 0}, init),
                        "TransformerEncoderLayer: hidden must be >= 1; got 0", Error);
   CHECK_THROWS_WITH_AS(TransformerEncoderLayer(4, {.activation = Activation::geglu}, init),
-                       "TransformerEncoderLayer: the activation must be relu, gelu or silu; got a gated one", Error);
+                       "TransformerEncoderLayer: the activation must be one of a single tensor; got a gated one",
+                       Error);
   CHECK_THROWS_WITH_AS(layer.forward(zeros({2, 3, 5}), evaluation),
                        "TransformerEncoderLayer: x must be [S, B, 4]; got [2, 3, 5]", ShapeError);
   const TransformerEncoderLayer first(4, {.heads = 2, .batch_first = true}, init);

@@ -47,8 +47,8 @@ TEST_CASE("Mlp: the width by itself, no bias, dropout behind both layers, as a b
   CHECK_EQ(random.drawn() - made, 2);
   CHECK_EQ(made - before, 4);
   CHECK_THROWS_WITH_AS(Mlp(4, {.activation = Activation::geglu}, init),
-                       "Mlp: the activation must be relu, gelu or silu; got a gated one", Error);
+                       "Mlp: the activation must be one of a single tensor; got a gated one", Error);
   CHECK_THROWS_WITH_AS(mlp_experts(2, 4, {.activation = Activation::swiglu}, init),
-                       "Mlp: the activation must be relu, gelu or silu; got a gated one", Error);
+                       "Mlp: the activation must be one of a single tensor; got a gated one", Error);
   CHECK_THROWS_WITH_AS(mlp_experts(0, 4, {}, init), "FeedForwardExperts: experts must be >= 1; got 0", Error);
 }
