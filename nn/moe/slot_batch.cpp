@@ -23,13 +23,19 @@ SlotBatch::SlotBatch(const Routing& r, bool needs_rows)
       experts_(r.experts) {}
 
 Tensor SlotBatch::split(const Tensor& slots) const {
-  return begin_ ? slots[0] : reshape(slots, {groups_, experts_, slots_ / experts_, slots.dim(-1)});
+  if (begin_) return slots[0];
+  const i64 C = slots_ / experts_, D = slots.dim(-1);
+  return reshape(swap_axes(reshape(slots, {groups_, experts_, C, D}), 0, 1), {experts_, groups_ * C, D});
 }
 
-Tensor SlotBatch::join(const Tensor& y) const { return reshape(y, {groups_, slots_, y.dim(-1)}); }
+Tensor SlotBatch::join(const Tensor& y) const {
+  const i64 D = y.dim(-1);
+  if (begin_) return reshape(y, {groups_, slots_, D});
+  return reshape(swap_axes(reshape(y, {experts_, groups_, slots_ / experts_, D}), 0, 1), {groups_, slots_, D});
+}
 
 Tensor SlotBatch::linear(const Tensor& x, const Tensor& w, const Tensor& b) const {
-  const Tensor y = begin_ ? grouped_matmul(x, w, begin_) : einsum("gecd,edf->gecf", x, w);
+  const Tensor y = begin_ ? grouped_matmul(x, w, begin_) : matmul(x, w);
   return b ? y + per_slot(b) : y;
 }
 

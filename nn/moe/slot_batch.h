@@ -4,7 +4,8 @@
 
 namespace moegrad {
 
-/// The slots of a routing by expert: [G, E, C, D], or the rows [P, D] of a dropless one.
+/// The slots of a routing by expert: [E, G C, D], so that a weight is one product for all groups, or the rows [P, D] of a
+/// dropless one.
 class SlotBatch {
  public:
   /// needs_rows: a row per expert (a bias) will be added to dropless slots.

@@ -36,8 +36,8 @@ def choice(text, wrong):
 
 DEFECTS = [
     Defect("pytorch-mixtures, MoELayer", "outputs of experts, [E, B, C, D], are read as [B, E, C, D]", "nn/moe/slot_batch.cpp",
-           *choice("reshape(y, {groups_, slots_, y.dim(-1)})",
-                   "reshape(begin_ ? y : contiguous(swap_axes(y, 0, 1)), {groups_, slots_, y.dim(-1)})")),
+           "return reshape(swap_axes(reshape(y, {experts_, groups_,", "if (ON) return reshape(y, {groups_, slots_, D});\n"
+           "  return reshape(swap_axes(reshape(y, {experts_, groups_,"),
     Defect("pytorch-mixtures, MoELayer", "the same where experts run one by one", "nn/moe/module_experts.cpp",
            "return concat(parts, 1);",
            "return ON && rows == slots ? reshape(concat(parts, 0), {parts[0].dim(0), slots, parts[0].dim(2)}) : concat(parts, 1);"),
@@ -78,6 +78,10 @@ DEFECTS = [
            *choice("where(here, chosen, scalar(-1, DType::i64))", "chosen")),
     Defect("mlx", "gradients of top-k land on other positions", "nn/moe/routing.cpp",
            *choice("reshape(gates, {G, N * K})", "reshape(swap_axes(gates, 1, 2), {G, N * K})")),
+    Defect("pytorch-mixtures, newest version", "the z-loss exists, but nobody adds it", "nn/moe/losses.cpp",
+           'if (router_z) context.add_loss', 'if (router_z && !ON) context.add_loss'),
+    Defect("NeMo Automodel", "auxiliary losses are reported, but their gradients never flow", "nn/context.cpp",
+           "sum = sum ? sum + value : value;", "const Tensor flows = ON ? value.detach() : value;\n  sum = sum ? sum + flows : flows;"),
     Defect("torchtitan, checkpointing", "a recomputation counts loads twice", "nn/recompute.cpp",
            "caller_->records.insert(caller_->records.end(), child.records.begin(), child.records.end());",
            "for (int twice = 0; twice < (ON ? 2 : 1); ++twice)\n"
