@@ -9,11 +9,13 @@
 namespace moegrad {
 
 Conv2d::Conv2d(i64 in, i64 out, Init& init, Options o) : options(o) {
-  if (o.conv.groups < 1 || in % o.conv.groups != 0 || o.kernel < 1 || in < 1)
+  const i64 groups = o.conv.groups;
+  if (groups < 1 || in % groups != 0 || out % groups != 0 || o.kernel < 1 || in < 1 || out < 1)
     throw Error(
-        fmt::format("Conv2d: in and kernel must be >= 1, and groups divide in; got in = {}, kernel = {}, groups = {}",
-                    in, o.kernel, o.conv.groups));
-  const i64 channels = in / o.conv.groups, inputs = channels * o.kernel * o.kernel;
+        fmt::format("Conv2d: in, out and kernel must be >= 1, and groups divide in and out; got in = {}, out = {}, "
+                    "kernel = {}, groups = {}",
+                    in, out, o.kernel, groups));
+  const i64 channels = in / groups, inputs = channels * o.kernel * o.kernel;
   weight = init.kaiming_uniform({out, channels, o.kernel, o.kernel}, inputs, Linear::Options{}.gain);
   const double bound = 1 / std::sqrt(static_cast<double>(inputs));
   bias = init.uniform({out}, -bound, bound);

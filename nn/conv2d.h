@@ -7,8 +7,10 @@
 namespace moegrad {
 
 /// y = conv2d(x, weight, bias).
-///   Shapes   x [.., C, H, W] -> y [.., O, p, q] as in ops/conv2d.h.  weight [O, C, k, k], bias [O]
-///   Initial  as Linear with C k k inputs
+///   Shapes   x [.., C, H, W] -> y [.., O, p, q] as in ops/conv2d.h.  weight [O, C / groups, k, k],
+///            bias [O]
+///   Initial  as Linear with C k k / groups inputs
+///   Errors   Error: a size < 1, groups do not divide C and O; otherwise as the op
 struct Conv2d : Layer {
   struct Options {
     i64 kernel = 1;

@@ -1,10 +1,14 @@
 #include "nn/vision/mlp.h"
 
+#include <fmt/format.h>
+
 namespace moegrad {
 namespace {
 
 const Mlp::Options& checked(const Mlp::Options& o) {
   if (is_gated(o.activation)) throw Error("Mlp: the activation must be one of a single tensor; got a gated one");
+  if (o.hidden < 0 || o.out < 0)
+    throw Error(fmt::format("Mlp: hidden and out must be >= 0; got {} and {}", o.hidden, o.out));
   return o;
 }
 i64 or_width(i64 size, i64 width) { return size > 0 ? size : width; }

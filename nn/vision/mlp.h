@@ -8,7 +8,7 @@ namespace moegrad {
 /// y = fc2(a(fc1(x))), with dropout after each in training.
 ///   Shapes   x [.., D] -> y [.., D'].  fc1.weight [F, D], fc2.weight [D', F]
 ///   Source   An image is worth 16x16 words (2020), arXiv:2010.11929, section 3.1; Mlp of timm, whose names it has
-///   Errors   Error: a gated activation, a dropout outside [0, 1)
+///   Errors   Error: a gated activation, a width < 0, a dropout outside [0, 1)
 struct Mlp : Layer {
   struct Options {
     i64 hidden = 0;  ///< F; 0: D

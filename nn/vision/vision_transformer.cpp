@@ -69,7 +69,7 @@ SoftMoEVisionTransformer::SoftMoEVisionTransformer(Options o, Init& init)
       patch_drop(options.patch_drop_rate, options.class_token ? 1 : 0) {
   const i64 D = options.embed_dim;
   const bool embeds_class = options.class_token && !options.no_embed_class;
-  if (options.class_token) cls_token = init.normal({1, 1, D}, 1e-6);
+  if (options.class_token) cls_token = init.normal({1, 1, D}, options.weight_init == WeightInit::skip ? 0 : 1e-6);
   pos_embed = init.normal({1, patch_embed.patches() + (embeds_class ? 1 : 0), D}, 0.02);
   const auto make_norm = [&] { return std::make_unique<AnyNorm>(D, options.norm_layer, init); };
   if (options.pre_norm) norm_pre = make_norm();
@@ -80,6 +80,7 @@ SoftMoEVisionTransformer::SoftMoEVisionTransformer(Options o, Init& init)
 }
 
 void SoftMoEVisionTransformer::make_blocks(Init& init) {
+  const double rate = DropPath(options.drop_path_rate).p;  // throws also where a single block would not use it
   const double last = static_cast<double>(std::max<i64>(options.depth - 1, 1));
   for (i64 i = 0; i < options.depth; ++i) {
     const FusedAttention::Options attention{.heads = options.num_heads,
@@ -91,7 +92,7 @@ void SoftMoEVisionTransformer::make_blocks(Init& init) {
     const VisionBlock::Options block{.attention = attention,
                                      .norm = options.norm_layer,
                                      .layer_scale = options.init_values,
-                                     .drop_path = options.drop_path_rate * static_cast<double>(i) / last};
+                                     .drop_path = rate * static_cast<double>(i) / last};
     blocks.push_back(std::make_unique<VisionBlock>(options.embed_dim, block, make_mlp(i, init), init));
   }
 }
@@ -184,8 +185,8 @@ i64 SoftMoEVisionTransformer::layer_group(std::string_view name) const {
     if (name.starts_with(stem)) return 0;
   for (i64 i = 0; i < depth; ++i)
     if (name.starts_with(fmt::format("blocks.{}.", i))) return i + 1;
-  if (name.starts_with("norm.")) return depth + 1;
-  if (name.starts_with("fc_norm.") || name.starts_with("head.")) return depth + 2;
+  if (name.starts_with("norm.")) return depth;
+  if (name.starts_with("fc_norm.") || name.starts_with("head.")) return depth + 1;
   throw Error(fmt::format("SoftMoEVisionTransformer: layer_group must be given the name of a parameter; got {}", name));
 }
 

@@ -31,7 +31,7 @@ enum class GlobalPool {
 ///             there is one, before (H / patch) (W / patch) patches. It takes part in the mixtures
 ///   Options   have the names of the project's arguments; rates act in training only
 ///   Norms     "norm" behind the blocks, or, with fc_norm, "fc_norm" behind the pool; 1e-6 is their eps
-///   Initial   weight_init; positions normal with deviation 0.02, the class token with 1e-6
+///   Initial   weight_init; positions normal with deviation 0.02, the class token with 1e-6, or zeros with skip
 ///   State     cls_token, pos_embed, patch_embed.proj, norm_pre, blocks.I.{norm1, attn.qkv, attn.q_norm, attn.k_norm,
 ///             attn.proj, ls1, norm2, mlp, ls2}, norm, fc_norm, head; a mixture's mlp has phi, scale, experts.J.fc1, ..
 ///   Mask      of the context: hidden, its positions are not tokens
@@ -86,8 +86,9 @@ struct SoftMoEVisionTransformer : Layer {
   /// Parameters that weight decay should leave alone, beside those of rank 1.
   std::vector<std::string> no_weight_decay() const;
   /// The depth of a parameter, for learning rates that fall from layer to layer: 0 for what comes before the blocks,
-  /// i + 1 for block i, depth + 1 for "norm", depth + 2 for what comes after it.
-  ///   Errors  Error: the model has no such parameter
+  /// i + 1 for block i, depth for "norm" too, which goes with the last block, depth + 1 for "fc_norm" and "head". As
+  /// group_matcher of soft-moe, but for norm_pre, which that one counts to the last block.
+  ///   Errors  Error: the name begins like none of these
   i64 layer_group(std::string_view name) const;
 
   Options options;

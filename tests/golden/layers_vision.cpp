@@ -28,12 +28,13 @@ Activation activation(Arguments& a, const char* key, const char* otherwise) {
   return activation_by_name(last_word(a.text(key, otherwise)));
 }
 
-// The norm of that name, with the eps of its class.
+// The norm of that name, with the eps of its class. RmsNorm is refused: that of timm 0.9.2 divides by the unbiased
+// deviation from the mean, which is no RMS.
 NormOptions norm(Arguments& a, const char* key, NormOptions otherwise) {
-  const std::string name = last_word(a.text(key, ""));
+  const std::string path = a.text(key, ""), name = last_word(path);
+  const bool timm = path.find("timm") != std::string::npos;
   if (name.empty()) return otherwise;
-  if (name == "layernorm") return {.eps = 1e-5};
-  if (name == "rmsnorm") return {.kind = NormOptions::Kind::rms, .eps = 1e-6};
+  if (name == "layernorm") return {.eps = timm ? 1e-6 : 1e-5};
   throw CaseError(fmt::format("unknown norm '{}'", name));
 }
 
@@ -195,7 +196,7 @@ ViTOptions read_options(Arguments& a, bool training) {
                .mlp_ratio = a.number("mlp_ratio", 4),
                .qkv_bias = a.flag("qkv_bias", true),
                .qk_norm = a.flag("qk_norm", false)};
-  if (a.has("init_values")) o.init_values = a.number("init_values");
+  if (const double initial = a.number("init_values", 0); initial != 0) o.init_values = initial;  // 0: no layer scale
   o.class_token = a.flag("class_token", true);
   o.no_embed_class = a.flag("no_embed_class", false);
   o.pre_norm = a.flag("pre_norm", false);

@@ -71,7 +71,7 @@ TEST_CASE("golden vision layers: every option of a transformer is read, and rate
                                 .class_token = false,
                                 .pre_norm = true,
                                 .fc_norm = true,
-                                .norm_layer = {.kind = NormOptions::Kind::rms},
+                                .norm_layer = {.eps = 1e-5},
                                 .act_layer = Activation::relu,
                                 .average_normalized = true},
                                init);
@@ -82,9 +82,32 @@ TEST_CASE("golden vision layers: every option of a transformer is read, and rate
     "depth": 2, "num_heads": 2, "mlp_ratio": 1.5, "qkv_bias": false, "qk_norm": true, "init_values": 0.5,
     "class_token": false, "no_embed_class": false, "pre_norm": true, "fc_norm": true, "drop_rate": 0.1,
     "pos_drop_rate": 0.1, "patch_drop_rate": 0.1, "proj_drop_rate": 0.1, "attn_drop_rate": 0.1, "drop_path_rate": 0.1,
-    "weight_init": "jax_nlhb", "norm_layer": "timm.layers.RmsNorm", "act_layer": "<class 'torch.nn.ReLU'>",
+    "weight_init": "jax_nlhb", "norm_layer": "torch.nn.LayerNorm", "act_layer": "<class 'torch.nn.ReLU'>",
     "embed_layer": "PatchEmbed", "block_fn": "Block", "mlp_layer": "Mlp"})");
   CHECK(got.shape() == Shape{2, 4, 4});
+  CHECK_LE(difference(got, vit.forward(x, context)), 1e-14);
+}
+
+TEST_CASE("golden vision layers: layer scale of 0 is none, and LayerNorm of timm has another eps than PyTorch's") {
+  Random random(1);
+  Init init(random, DType::f64);
+  SoftMoEVisionTransformer vit({.num_experts = 1,
+                                .img_size = 4,
+                                .patch_size = 2,
+                                .in_chans = 1,
+                                .num_classes = 2,
+                                .embed_dim = 4,
+                                .depth = 1,
+                                .num_heads = 1,
+                                .mlp_ratio = 1,
+                                .norm_layer = {.eps = 1e-6},
+                                .average_normalized = true},
+                               init);
+  const Tensor x = 1e-3 * random_tensor({2, 1, 4, 4}, 3);
+  Context context;
+  const Tensor got = adapted(kViT, vit, x, R"({"num_experts": 1, "moe_layer_index": 0, "img_size": 4, "patch_size": 2,
+    "in_chans": 1, "num_classes": 2, "embed_dim": 4, "depth": 1, "num_heads": 1, "mlp_ratio": 1, "init_values": 0.0,
+    "norm_layer": "timm.layers.norm.LayerNorm"})");
   CHECK_LE(difference(got, vit.forward(x, context)), 1e-14);
 }
 
@@ -129,6 +152,9 @@ TEST_CASE("golden vision layers: what an adapter cannot do, it refuses") {
   const char* with_drops = R"({"dim": 4, "num_experts": 2, "slots_per_expert": 2,
                                "layer": {"type": "Mlp", "in_features": 4, "drop": 0.5}})";
   CHECK_EQ(refusal(with_drops, true), "'drop' is 0.5 in training, and its draws are not known");
+  CHECK_EQ(refusal(R"({"dim": 4, "num_experts": 2, "slots_per_expert": 2,
+                       "layer": {"type": "Attention", "dim": 4, "norm_layer": "timm.layers.norm.RmsNorm"}})"),
+           "unknown norm 'rmsnorm'");
   CHECK_EQ(refusal(R"({"dim": 4, "num_experts": 2, "slots_per_expert": 2,
                        "layer": {"type": "Linear", "in_features": 5, "out_features": 4}})"),
            "'in_features' must be the width 4; got 5");

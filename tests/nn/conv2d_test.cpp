@@ -23,6 +23,11 @@ TEST_CASE("Conv2d: the layer is the op with its weights") {
   CHECK_EQ(layer.state_dict()[0].name, "weight");
   CHECK_EQ(layer.state_dict()[1].name, "bias");
   CHECK_THROWS_WITH_AS(Conv2d(4, 6, init, {.conv = {.groups = 3}}),
-                       "Conv2d: in and kernel must be >= 1, and groups divide in; got in = 4, kernel = 1, groups = 3",
+                       "Conv2d: in, out and kernel must be >= 1, and groups divide in and out; got in = 4, out = 6, "
+                       "kernel = 1, groups = 3",
+                       Error);
+  CHECK_THROWS_WITH_AS(Conv2d(4, 3, init, {.kernel = 2, .conv = {.groups = 2}}),
+                       "Conv2d: in, out and kernel must be >= 1, and groups divide in and out; got in = 4, out = 3, "
+                       "kernel = 2, groups = 2",
                        Error);
 }

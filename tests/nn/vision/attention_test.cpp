@@ -105,6 +105,11 @@ TEST_CASE("FusedAttention: sizes of 0 and 1, dropout in training, bf16, wrong ar
   const Tensor x = random_tensor({2, 5, 4}, 3, -1, 1, DType::f32);
   CHECK_EQ(difference(layer.forward(x, context), layer.forward(x, context)), 0);
   CHECK_GT(difference(layer.forward(x, training), layer.forward(x, training)), 0);
+  for (const bool of_weights : {false, true}) {
+    const FusedAttention one(4, {.heads = 2, .dropout = of_weights ? 0.5 : 0, .output_dropout = of_weights ? 0 : 0.5},
+                             init);
+    CHECK_GT(difference(one.forward(x, training), one.forward(x, context)), 0);
+  }
   FusedAttention half(4, {.heads = 2, .qk_norm = true}, init);
   const Tensor want = half.forward(x, context);
   half.to(DType::bf16);

@@ -48,6 +48,8 @@ TEST_CASE("Mlp: the width by itself, no bias, dropout behind both layers, as a b
   CHECK_EQ(made - before, 4);
   CHECK_THROWS_WITH_AS(Mlp(4, {.activation = Activation::geglu}, init),
                        "Mlp: the activation must be one of a single tensor; got a gated one", Error);
+  CHECK_THROWS_WITH_AS(Mlp(4, {.hidden = -3}, init), "Mlp: hidden and out must be >= 0; got -3 and 0", Error);
+  CHECK_THROWS_WITH_AS(mlp_experts(2, 4, {.out = -1}, init), "Mlp: hidden and out must be >= 0; got 0 and -1", Error);
   CHECK_THROWS_WITH_AS(mlp_experts(2, 4, {.activation = Activation::swiglu}, init),
                        "Mlp: the activation must be one of a single tensor; got a gated one", Error);
   CHECK_THROWS_WITH_AS(mlp_experts(0, 4, {}, init), "FeedForwardExperts: experts must be >= 1; got 0", Error);

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "nn/gradcheck.h"
 #include "nn/moe/module_experts.h"
 #include "ops/ops.h"
@@ -140,6 +142,46 @@ TEST_CASE("soft_moe_vit: evaluation repeats itself whatever the rates; training 
   CHECK_EQ(noisy_one.vit.blocks[1]->drop_path.p, 0.4);
 }
 
+TEST_CASE("soft_moe_vit: each rate acts by itself, as often as its layer occurs") {
+  const auto check = [](double ViTOptions::*rate, u32 draws) {
+    ViTOptions o = small();
+    o.depth = 3;
+    o.*rate = 0.5;
+    Made made(o);
+    Random random(8);
+    Context training{.training = true, .random = &random}, evaluation;
+    CHECK_GT(difference(made.vit.forward(image(), training), made.vit.forward(image(), evaluation)), 0);
+    CHECK_EQ(random.drawn(), draws);
+  };
+  check(&ViTOptions::drop_rate, 1);
+  check(&ViTOptions::pos_drop_rate, 1);
+  check(&ViTOptions::patch_drop_rate, 1);
+  check(&ViTOptions::attn_drop_rate, 3);
+  check(&ViTOptions::proj_drop_rate, 3 * 3);  // of attention, of hidden values, of Mlp
+  check(&ViTOptions::drop_path_rate, 2 * 2);  // both branches, not of the first block
+}
+
+TEST_CASE("soft_moe_vit: one error lists all weights that are missing, unknown or of other sizes") {
+  Made made(small());
+  StateDict values = made.vit.state_dict();
+  const auto at = [&](const char* name) {
+    return std::find_if(values.begin(), values.end(), [&](const NamedTensor& t) { return t.name == name; });
+  };
+  const Tensor before = made.vit.cls_token * 1;
+  at("cls_token")->tensor = ones({1, 1, 4}, DType::f64);
+  at("blocks.1.mlp.phi")->tensor = zeros({4, 4}, DType::f64);
+  at("blocks.1.mlp.experts.1.fc1.weight")->tensor = zeros({4, 6}, DType::f64);
+  at("head.weight")->name = "head.fc.weight";
+  values.erase(at("blocks.1.mlp.experts.0.fc2.bias"));
+  CHECK_THROWS_WITH_AS(made.vit.load_state_dict(values),
+                       "load_state_dict: names, shapes and dtypes must match; got missing: "
+                       "blocks.1.mlp.experts.0.fc2.bias, head.weight; unknown: head.fc.weight; different: "
+                       "blocks.1.mlp.phi (f64 [4, 4], wanted f64 [4, 2, 2]), blocks.1.mlp.experts.1.fc1.weight (f64 "
+                       "[4, 6], wanted f64 [6, 4])",
+                       Error);
+  CHECK_EQ(difference(made.vit.cls_token, before), 0);
+}
+
 TEST_CASE("soft_moe_vit: recomputed blocks give the same values, gradients and draws") {
   ViTOptions o = noisy();
   const Tensor x = image().requires_grad_();
@@ -174,9 +216,9 @@ TEST_CASE("soft_moe_vit: another head, groups for learning rates, what weight de
                                                 {"norm_pre.weight", 0},
                                                 {"blocks.0.attn.qkv.weight", 1},
                                                 {"blocks.1.mlp.experts.1.fc2.bias", 2},
-                                                {"norm.bias", 3},
-                                                {"fc_norm.bias", 4},
-                                                {"head.weight", 4}};
+                                                {"norm.bias", 2},
+                                                {"fc_norm.bias", 3},
+                                                {"head.weight", 3}};
   for (const auto& [name, group] : groups) CHECK_EQ(vit.layer_group(name), group);
   for (const NamedTensor& t : vit.state_dict()) CHECK_GE(vit.layer_group(t.name), 0);
   CHECK_THROWS_WITH_AS(
@@ -232,7 +274,9 @@ TEST_CASE("soft_moe_vit: wrong arguments are named") {
                        "FusedAttention: heads must divide the width; got 3 and 4", ShapeError);
   CHECK_THROWS_WITH_AS(with([](auto& o) { o.num_experts = 0; }),
                        "SoftMoEVisionTransformer: num_experts and slots_per_expert must be >= 1; got 0 and 2", Error);
-  CHECK_THROWS_WITH_AS(with([](auto& o) { o.drop_path_rate = 2; }), "DropPath: p must be in [0, 1]; got 2", Error);
+  for (const i64 depth : {1, 2})
+    CHECK_THROWS_WITH_AS(with([depth](auto& o) { o.drop_path_rate = 2, o.depth = depth, o.moe_layer_index = 0; }),
+                         "DropPath: p must be in [0, 1]; got 2", Error);
   Made made(small());
   Context context;
   CHECK_THROWS_WITH_AS(made.vit.forward(zeros({1, 1, 4, 5}, DType::f64), context),

@@ -95,6 +95,9 @@ TEST_CASE("weight_init: moco counts q, k and v apart; skip leaves PyTorch's; nam
   check_glorot(moco["blocks.0.mlp.fc2.weight"], 192, 48);
   CHECK_EQ(moco["head.bias"].largest, 0);
   CHECK_EQ(moco["blocks.0.mlp.fc2.bias"].largest, 0);
+  CHECK_EQ(skip["cls_token"].largest, 0);
+  CHECK_EQ(skip["pos_embed"].deviation, doctest::Approx(0.02).epsilon(0.1));
+  CHECK_GT(moco["cls_token"].largest, 0);
   CHECK_LE(skip["blocks.0.attn.qkv.weight"].largest, 1 / std::sqrt(48.0));
   CHECK_GT(skip["blocks.0.attn.qkv.weight"].largest, 0.99 / std::sqrt(48.0));
   CHECK_GT(skip["blocks.0.attn.qkv.bias"].largest, 0.9 / std::sqrt(48.0));
