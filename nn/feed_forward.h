@@ -29,7 +29,7 @@ Activation activation_by_name(std::string_view name);
 constexpr bool is_gated(Activation a) { return a >= Activation::swiglu; }
 /// a(x) for an activation that is not gated.
 Tensor apply(Activation a, const Tensor& x);
-/// a(gate) up for a gated one.
+/// a(gate) up, with the function of the gate that a gated one has; an activation of one tensor is that function itself.
 Tensor apply(Activation a, const Tensor& gate, const Tensor& up);
 
 /// y = w2(a(w1(x))), or y = w2(a(w1(x)) * w3(x)) with a gated activation; then dropout in training.

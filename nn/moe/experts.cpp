@@ -46,9 +46,10 @@ void LinearExperts::members(Members& m) {
 FeedForwardExperts::FeedForwardExperts(i64 width, Options o, Init& init)
     : options(o), hidden_dropout(o.dropout), output_dropout(o.output_dropout) {
   check_experts("FeedForwardExperts", o.experts);
-  const bool gated = is_gated(o.activation), joined = gated && o.gate != Gate::separate;
+  options.gated = o.gated || is_gated(o.activation);
+  const bool gated = options.gated, joined = gated && o.gate != Gate::separate;
   if (!gated && o.gate != Gate::separate)
-    throw Error("FeedForwardExperts: a gate in half of w1 needs a gated activation; got one without");
+    throw Error("FeedForwardExperts: a gate in half of w1 needs `gated` or a gated activation; got neither");
   const i64 E = o.experts, F = o.hidden > 0 ? o.hidden : 4 * width, out = o.out > 0 ? o.out : width;
   const double gain = Linear::Options{}.gain;
   w1 = init.kaiming_uniform({E, width, joined ? 2 * F : F}, width, gain);
@@ -66,7 +67,7 @@ Tensor FeedForwardExperts::forward(const Tensor& slots, const Routing& r, Contex
   const Tensor x = batch.split(slots);
   const Tensor first = batch.linear(x, w1, b1);
   Tensor h;
-  if (!is_gated(options.activation)) {
+  if (!options.gated) {
     h = apply(options.activation, first);
   } else if (w3) {
     h = apply(options.activation, first, batch.linear(x, w3, b3));

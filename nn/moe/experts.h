@@ -33,7 +33,7 @@ struct LinearExperts : Experts {
   Tensor weight, bias;
 };
 
-/// y = w2_e a(w1_e x), or w2_e (a(w1_e x) * w3_e x) with a gated activation, for the expert e of each slot.
+/// y = w2_e a(w1_e x), or with a gate w2_e (a(w1_e x) * w3_e x), for the expert e of each slot.
 ///   Shapes    w1, w3 [E, D, F], w2 [E, F, D'], biases [E, F], [E, D']; shown in the state dictionary as
 ///             experts of PyTorch's Linear layers, "0.w1.weight" [F, D] and so on
 ///   Gates     separate: w1 and w3 as above.  first, second: w1 [E, D, 2 F] gives gate and value side by side; the half
@@ -50,6 +50,7 @@ struct FeedForwardExperts : Experts {
     i64 hidden = 0;  ///< F; 0: 4 D
     i64 out = 0;     ///< D'; 0: D
     Activation activation = Activation::gelu;
+    bool gated = false;        ///< with a gate, a being the activation; one that is gated has a gate without this
     bool bias = false;         ///< of w1 and w3
     bool output_bias = false;  ///< of w2
     Gate gate = Gate::separate;

@@ -6,12 +6,13 @@ namespace {
 constexpr RouterGate::Options kGate{.columns = true, .weight = "weight"};
 
 std::unique_ptr<Experts> experts_of(i64 width, const MixtureOptions& o, i64 active, Init& init) {
-  const bool gated = is_gated(o.activation);
+  const bool gated = o.gated || is_gated(o.activation);
   return std::make_unique<FeedForwardExperts>(
       width,
       FeedForwardExperts::Options{.experts = o.experts,
                                   .hidden = o.hidden,
                                   .activation = o.activation,
+                                  .gated = o.gated,
                                   .bias = !gated,
                                   .output_bias = true,
                                   .gate = gated ? FeedForwardExperts::Gate::first : FeedForwardExperts::Gate::separate,

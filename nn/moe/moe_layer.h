@@ -23,10 +23,11 @@ struct MoELayer : MoE {
 struct MixtureOptions {
   i64 experts = 8;
   i64 hidden = 0;  ///< F; 0: 4 D
-  /// relu, gelu, silu: w2 a(w1 x + b1) + b2, weights "up" and "down".  reglu, geglu, swiglu: w2 (a(g) * u) + b2 with g
-  /// and u the halves of w1 x, weights "gate_up" without a bias and "down". The project's gated expert has sizes that
-  /// do not fit each other; here gate_up is [2 F, D].
   Activation activation = Activation::silu;
+  /// false: w2 a(w1 x + b1) + b2, weights "up" and "down".  true, or a gated activation: w2 (a(g) * u) + b2 with g and u
+  /// the halves of w1 x, weights "gate_up" without a bias and "down". The project's gated expert has sizes that do not
+  /// fit each other; here gate_up is [2 F, D].
+  bool gated = false;
 };
 
 /// Every token goes to its k best experts, whatever their load; gates = softmax over the k logits.

@@ -213,12 +213,12 @@ MixtureOptions mixture_of(LayerFile& file) {
   check_that(gated || kind == "ff", fmt::format("unknown expert_fn '{}'", kind));
   check_that(gated == (file.variant != "as-is"), fmt::format("{} experts have no variant {}", kind, file.variant));
   const i64 hidden = c.integer("intermediate_dim");
-  const std::map<std::string, std::string> glu{
-      {"relu", "reglu"}, {"gelu", "geglu"}, {"silu", "swiglu"}, {"sigmoid", "glu"}};
-  check_that(!gated || glu.count(act) > 0, fmt::format("no gated expert with expert_act '{}'", act));
+  const Activation activation = activation_by_name(act);
+  check_that(!is_gated(activation), fmt::format("expert_act must be a function of one tensor; got {}", act));
   return {.experts = c.integer("num_experts"),
           .hidden = half ? hidden / 2 : hidden,
-          .activation = activation_by_name(gated ? glu.at(act) : act)};
+          .activation = activation,
+          .gated = gated};
 }
 
 LayerRun head(LayerFile& file, bool expert_choice) {

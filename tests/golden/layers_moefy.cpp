@@ -24,7 +24,12 @@ Tensor stored_table(const Tensor& logits, i64 k) {
   return masked_fill(all, lt(all, scalar(-0x1p110, table.dtype())), -1e300);
 }
 
+void check_variant(const LayerFile& file) {
+  if (file.variant != "as-is") throw CaseError("unknown variant '" + file.variant + "'");
+}
+
 LayerRun samplers(LayerFile& file) {
+  check_variant(file);
   const Tensor logits = file.inputs.at("logits"), uniform = file.inputs.at("uniform"), dy = file.cotangents.at("y");
   const i64 k = file.config.integer("k");
   if (logits.shape() != Shape{file.config.integer("B"), file.config.integer("n")})
@@ -133,6 +138,7 @@ void add_decision(LayerRun& run, const BlockDecision& d, const Tensor& x) {
 }
 
 LayerRun block(LayerFile& file) {
+  check_variant(file);
   Random random(1);
   Init init(random, file.dtype);
   const MoEBlock::Options options = options_of(file.config);

@@ -57,6 +57,7 @@ StMoE::Options options_of(Arguments& config) {
 // Gate noise, where the file has it, is drawn before the numbers that decide about second choices. It may be stored as
 // the uniform numbers u that -log(-log u) is made of or as that itself; then "gumbel" is in its name.
 std::vector<Tensor> replayed(LayerFile& file, bool gate_noise) {
+  must_be(file.variant == "as-is", "the variant '" + file.variant + "'");
   std::vector<Tensor> tensors;
   for (const auto& [name, x] : file.inputs) {
     if (name == "x" || name == "noise") continue;

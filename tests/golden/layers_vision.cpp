@@ -124,6 +124,8 @@ MakeExperts experts_of(Arguments& layer, i64 width, bool training) {
 
 template <class Model> LayerRun run(LayerFile& file, std::unique_ptr<Model> model) {
   if (file.variant != "as-is") throw CaseError(fmt::format("unknown variant '{}'", file.variant));
+  for (const auto& [name, x] : file.inputs)
+    if (name != "x") throw CaseError(fmt::format("unknown input '{}'", name));
   model->load_state_dict(file.parameters);
   return {std::move(model), {}};
 }

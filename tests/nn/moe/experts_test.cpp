@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
+
 #include "core/autograd.h"
 #include "nn/gradcheck.h"
 #include "nn/moe/module_experts.h"
@@ -136,10 +138,53 @@ TEST_CASE("experts: a gate in half of w1 is the gate of w3, and a value's scale 
                1e-12);
     }
   CHECK_THROWS_WITH_AS(FeedForwardExperts(4, {.gate = Gate::first}, init),
-                       "FeedForwardExperts: a gate in half of w1 needs a gated activation; got one without", Error);
+                       "FeedForwardExperts: a gate in half of w1 needs `gated` or a gated activation; got neither",
+                       Error);
   CHECK_THROWS_WITH_AS(FeedForwardExperts(4, {.experts = 0}, init), "FeedForwardExperts: experts must be >= 1; got 0",
                        Error);
   CHECK_THROWS_WITH_AS(LinearExperts(4, {.experts = -1}, init), "LinearExperts: experts must be >= 1; got -1", Error);
+}
+
+TEST_CASE("experts: any activation of one tensor can be the function of a gate") {
+  const std::pair<const char*, double (*)(double)> rows[] = {
+      {"relu", [](double x) { return x > 0 ? x : 0; }},
+      {"gelu", [](double x) { return x * (1 + std::erf(x / std::sqrt(2.0))) / 2; }},
+      {"silu", [](double x) { return x / (1 + std::exp(-x)); }},
+      {"tanh", [](double x) { return std::tanh(x); }},
+      {"sigmoid", [](double x) { return 1 / (1 + std::exp(-x)); }},
+      {"softplus", [](double x) { return std::log1p(std::exp(x)); }},
+      {"elu", [](double x) { return x > 0 ? x : std::expm1(x); }},
+      {"leaky_relu", [](double x) { return x > 0 ? x : 0.01 * x; }},
+      {"mish", [](double x) { return x * std::tanh(std::log1p(std::exp(x))); }}};
+  using Gate = FeedForwardExperts::Gate;
+  constexpr i64 F = 3;
+  Random random(5);
+  Init init(random, DType::f64);
+  const Slotted s = even(3);
+  for (const auto& [name, a] : rows)
+    for (const Gate gate : {Gate::separate, Gate::first, Gate::second}) {
+      CAPTURE(name);
+      const FeedForwardExperts experts(
+          kWidth,
+          {.experts = kExperts, .hidden = F, .activation = activation_by_name(name), .gated = true, .gate = gate},
+          init);
+      const i64 gate_at = gate == Gate::second ? F : 0, value_at_column = gate == Gate::first ? F : 0;
+      const Tensor& values = gate == Gate::separate ? experts.w3 : experts.w1;
+      const Tensor want = zeros({2, 6, kWidth}, DType::f64);
+      for (i64 g = 0; g < 2; ++g)
+        for (i64 p = 0; p < 6; ++p)
+          for (i64 f = 0; f < F; ++f) {
+            double pre = 0, up = 0;
+            for (i64 d = 0; d < kWidth; ++d) {
+              pre += value_at(s.slots, {g, p, d}) * value_at(experts.w1, {p / 2, d, gate_at + f});
+              up += value_at(s.slots, {g, p, d}) * value_at(values, {p / 2, d, value_at_column + f});
+            }
+            for (i64 d = 0; d < kWidth; ++d)
+              set_value(want, {g, p, d}, value_at(want, {g, p, d}) + a(pre) * up * value_at(experts.w2, {p / 2, f, d}));
+          }
+      Context context;
+      CHECK_LE(difference(experts.forward(s.slots, s.routing, context), want), 1e-13);
+    }
 }
 
 TEST_CASE("experts: gradients by finite differences; an expert without slots gets zeros") {
@@ -149,7 +194,8 @@ TEST_CASE("experts: gradients by finite differences; an expert without slots get
     FeedForwardExperts experts(kWidth,
                                {.experts = kExperts,
                                 .hidden = 2,
-                                .activation = Activation::geglu,
+                                .activation = s.routing.begin ? Activation::geglu : Activation::tanh,
+                                .gated = !s.routing.begin,
                                 .bias = true,
                                 .output_bias = true,
                                 .gate = FeedForwardExperts::Gate::second,
