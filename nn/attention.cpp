@@ -6,19 +6,16 @@
 #include "ops/views.h"
 
 namespace moegrad {
-namespace {
 
-i64 checked_width(i64 width, i64 heads) {
+i64 width_of_heads(const char* who, i64 width, i64 heads) {
   if (heads < 1 || width % heads != 0)
-    throw ShapeError(fmt::format("self-attention: heads must divide the width; got {} and {}", heads, width));
+    throw ShapeError(fmt::format("{}: heads must divide the width; got {} and {}", who, heads, width));
   return width;
 }
 
-}  // namespace
-
 SelfAttention::SelfAttention(i64 width, Options o, Init& init)
     : options(o),
-      q_proj(checked_width(width, o.heads), width, init, {.bias = o.bias}),
+      q_proj(width_of_heads("self-attention", width, o.heads), width, init, {.bias = o.bias}),
       k_proj(width, width, init, {.bias = o.bias}),
       v_proj(width, width, init, {.bias = o.bias}),
       o_proj(width, width, init, {.gain = Linear::Options{}.gain * o.output_gain}),

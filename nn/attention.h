@@ -5,6 +5,9 @@
 
 namespace moegrad {
 
+/// The width of a layer `who` whose heads share it evenly.   Errors  ShapeError: heads < 1, they do not divide the width
+i64 width_of_heads(const char* who, i64 width, i64 heads);
+
 /// y = concat over heads h of softmax(q_h k_h^T / sqrt(D/H)) v_h, projected; q, k, v = projections of x.
 ///   Shapes   x [B, S, D] -> y [B, S, D]; H heads share D evenly.  Weights [D, D] under the names q_proj, k_proj,
 ///            v_proj, o_proj

@@ -105,6 +105,15 @@ StateDict Module::state_dict() {
   return state;
 }
 
+namespace {
+
+// Made by Init::shapes_only: one element at every position.
+bool is_shape_only(const Tensor& x) {
+  return x.size() > 1 && !x.is_contiguous() && std::count(x.strides().begin(), x.strides().end(), 0) > 0;
+}
+
+}  // namespace
+
 void Module::load_state_dict(const StateDict& values) { copy_state("load_state_dict", state_dict(), values); }
 
 void copy_state(const char* who, const StateDict& to, const StateDict& from) {
@@ -121,8 +130,7 @@ void copy_state(const char* who, const StateDict& to, const StateDict& from) {
       note(missing, t.name);
     } else if (at->second->shape() != t.tensor.shape() || at->second->dtype() != t.tensor.dtype()) {
       note(different, fmt::format("{} ({}, wanted {})", t.name, describe(*at->second), describe(t.tensor)));
-    } else if (t.tensor.size() > 1 && std::count(t.tensor.strides().begin(), t.tensor.strides().end(), 0) > 0 &&
-               !t.tensor.is_contiguous()) {
+    } else if (is_shape_only(t.tensor)) {
       note(different, fmt::format("{} (shape only: it was made without values)", t.name));
     }
   }
@@ -156,7 +164,9 @@ void Module::to(DType dtype) {
     Tensor& now = converted[&m.tensor->body()];
     if (!now) {
       before.push_back(*m.tensor);
-      now = cast(m.tensor->detach(), dtype);
+      const Tensor& x = *m.tensor;
+      now = is_shape_only(x) ? view_of(zeros({1}, dtype, x.device()), x.shape(), x.strides(), 0)
+                             : cast(x.detach(), dtype);
       if (m.tensor->requires_grad()) now.requires_grad_();
     }
     *m.tensor = now;

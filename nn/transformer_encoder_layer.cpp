@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "nn/attention.h"
 #include "nn/vision/attention.h"
 #include "ops/arithmetic.h"
 #include "ops/matmul.h"
@@ -11,13 +12,10 @@ namespace moegrad {
 namespace {
 
 i64 checked_width(i64 width, const TransformerEncoderLayer::Options& o) {
-  if (o.heads < 1 || width % o.heads != 0)
-    throw ShapeError(
-        fmt::format("TransformerEncoderLayer: heads must divide the width; got {} and {}", o.heads, width));
   if (o.hidden < 1) throw Error(fmt::format("TransformerEncoderLayer: hidden must be >= 1; got {}", o.hidden));
   if (is_gated(o.activation))
     throw Error("TransformerEncoderLayer: the activation must be one of a single tensor; got a gated one");
-  return width;
+  return width_of_heads("TransformerEncoderLayer", width, o.heads);
 }
 
 }  // namespace

@@ -4,22 +4,15 @@
 
 #include <cmath>
 
+#include "nn/attention.h"
 #include "nn/context.h"
 #include "ops/ops.h"
 
 namespace moegrad {
-namespace {
-
-i64 checked_width(i64 width, i64 heads) {
-  if (heads < 1 || width % heads != 0)
-    throw ShapeError(fmt::format("MHSA: heads must divide the width; got {} and {}", heads, width));
-  return width;
-}
-
-}  // namespace
-
 MHSA::MHSA(i64 width, Options o, Init& init)
-    : options(o), queries_keys_values(checked_width(width, o.heads), 3 * width, init), projection(width, width, init) {
+    : options(o),
+      queries_keys_values(width_of_heads("MHSA", width, o.heads), 3 * width, init),
+      projection(width, width, init) {
   if (!(o.dropout >= 0 && o.dropout <= 1))
     throw Error(fmt::format("MHSA: dropout must be in [0, 1]; got {}", o.dropout));
 }

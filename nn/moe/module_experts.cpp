@@ -38,6 +38,8 @@ void check_count(const char* who, i64 have, const Routing& r) {
 
 ModuleExperts::ModuleExperts(std::vector<std::unique_ptr<Layer>> list) : layers(std::move(list)) {
   if (layers.empty()) throw Error("ModuleExperts: there must be at least one layer; got none");
+  for (std::size_t e = 0; e < layers.size(); ++e)
+    if (!layers[e]) throw Error(fmt::format("ModuleExperts: every expert must be a layer; got none for expert {}", e));
 }
 
 Tensor ModuleExperts::forward(const Tensor& slots, const Routing& r, Context& context) const {
@@ -65,6 +67,8 @@ void ModuleExperts::members(Members& m) {
 
 ExpertGroups::ExpertGroups(std::vector<Group> list) : groups(std::move(list)) {
   if (groups.empty()) throw Error("ExpertGroups: there must be at least one group; got none");
+  for (std::size_t i = 0; i < groups.size(); ++i)
+    if (!groups[i].members) throw Error(fmt::format("ExpertGroups: every group must have members; got none in {}", i));
 }
 
 Tensor ExpertGroups::forward(const Tensor& slots, const Routing& r, Context& context) const {

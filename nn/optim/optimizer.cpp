@@ -10,11 +10,14 @@
 
 namespace moegrad {
 
-std::vector<ParameterGroup> decay_matrices(Module& model, double weight_decay) {
+std::vector<ParameterGroup> decay_matrices(Module& model, double weight_decay,
+                                           const std::vector<std::string>& without) {
   std::vector<ParameterGroup> groups(2);
   groups[0].weight_decay = weight_decay;
+  std::set<std::string> left(without.begin(), without.end());
   for (const Member& m : model.named_parameters())
-    groups[m.rank() >= 2 ? 0 : 1].parameters.push_back({m.name, *m.tensor});
+    groups[left.erase(m.name) == 0 && m.rank() >= 2 ? 0 : 1].parameters.push_back({m.name, *m.tensor});
+  if (!left.empty()) throw Error(fmt::format("decay_matrices: `without` must name parameters; got {}", *left.begin()));
   return groups;
 }
 

@@ -16,8 +16,10 @@ struct ParameterGroup {
   double lr_scale = 1;  ///< multiplies the learning rate
 };
 
-/// The parameters of a model in two groups: matrices with weight decay; biases and scales (rank below 2) without.
-std::vector<ParameterGroup> decay_matrices(Module& model, double weight_decay);
+/// The parameters of a model in two groups: matrices with weight decay; biases and scales (rank below 2) without, nor
+/// those named in `without`.   Errors  Error: the model has no parameter of such a name
+std::vector<ParameterGroup> decay_matrices(Module& model, double weight_decay,
+                                           const std::vector<std::string>& without = {});
 /// All parameters of a model in one group.
 std::vector<ParameterGroup> one_group(Module& model, double weight_decay = 0);
 

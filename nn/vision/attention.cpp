@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "nn/attention.h"
 #include "ops/slice.h"
 #include "ops/views.h"
 
@@ -15,19 +16,9 @@ Tensor attend(const Tensor& qkv, i64 heads, const AttentionOptions& how, const A
   return reshape(permute(y, {0, 2, 1, 3}), {B, S, D});
 }
 
-namespace {
-
-i64 checked_width(i64 width, i64 heads) {
-  if (heads < 1 || width % heads != 0)
-    throw ShapeError(fmt::format("FusedAttention: heads must divide the width; got {} and {}", heads, width));
-  return width;
-}
-
-}  // namespace
-
 FusedAttention::FusedAttention(i64 width, Options o, Init& init)
     : options(o),
-      qkv(checked_width(width, o.heads), 3 * width, init, {.bias = o.qkv_bias}),
+      qkv(width_of_heads("FusedAttention", width, o.heads), 3 * width, init, {.bias = o.qkv_bias}),
       proj(width, width, init),
       weight_dropout(o.dropout),
       output_dropout(o.output_dropout) {

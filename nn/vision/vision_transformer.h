@@ -83,7 +83,8 @@ struct SoftMoEVisionTransformer : Layer {
   /// Another head, with the initial weights of a Linear; 0 classes: none. Make the optimizer afterwards.
   ///   Errors  Error: num_classes < 0, global_pool token without a class token
   void reset_classifier(i64 num_classes, Init& init, std::optional<GlobalPool> global_pool = {});
-  /// Parameters that weight decay should leave alone, beside those of rank 1.
+  /// Parameters that weight decay should leave alone, beside those of rank 1:
+  ///   AdamW optimizer(decay_matrices(vit, 0.05, vit.no_weight_decay()));
   std::vector<std::string> no_weight_decay() const;
   /// The depth of a parameter, for learning rates that fall from layer to layer: 0 for what comes before the blocks,
   /// i + 1 for block i, depth for "norm" too, which goes with the last block, depth + 1 for "fc_norm" and "head". As

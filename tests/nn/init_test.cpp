@@ -53,6 +53,10 @@ TEST_CASE("init: a model of shapes only counts parameters without memory, and ta
   Init init = Init::shapes_only();
   Linear huge(1'000'000, 1'000'000, init);
   CHECK(huge.parameter_count() == 1'000'001'000'000);
+  huge.to(DType::bf16);
+  CHECK(huge.weight.dtype() == DType::bf16);
+  CHECK(huge.weight.shape() == Shape{1'000'000, 1'000'000});
+  CHECK(huge.weight.requires_grad());
   CHECK(memory::stats().current_bytes - before < 1000);
   Linear small(2, 2, init);
   CHECK_THROWS_WITH_AS(small.load_state_dict({{"weight", zeros({2, 2})}, {"bias", zeros({2})}}),

@@ -119,6 +119,10 @@ TEST_CASE("experts: layers see slots, not positions: no mask, and their own path
 }
 
 TEST_CASE("experts: lists that do not fit are named") {
+  CHECK_THROWS_WITH_AS(ModuleExperts(std::vector<std::unique_ptr<Layer>>(2)),
+                       "ModuleExperts: every expert must be a layer; got none for expert 0", Error);
+  CHECK_THROWS_WITH_AS(ExpertGroups(std::vector<ExpertGroups::Group>(1)),
+                       "ExpertGroups: every group must have members; got none in 0", Error);
   CHECK_THROWS_WITH_AS(ModuleExperts({}), "ModuleExperts: there must be at least one layer; got none", Error);
   CHECK_THROWS_WITH_AS(ExpertGroups({}), "ExpertGroups: there must be at least one group; got none", Error);
   std::vector<std::unique_ptr<Layer>> list;

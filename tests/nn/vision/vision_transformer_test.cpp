@@ -6,6 +6,7 @@
 
 #include "nn/gradcheck.h"
 #include "nn/moe/module_experts.h"
+#include "nn/optim.h"
 #include "ops/ops.h"
 #include "tests/support/check_op.h"
 
@@ -210,6 +211,14 @@ TEST_CASE("soft_moe_vit: another head, groups for learning rates, what weight de
   vit.reset_classifier(2, made.init, GlobalPool::avg);
   CHECK(vit.forward(image(), context).shape() == Shape{2, 2});
   CHECK(vit.no_weight_decay() == std::vector<std::string>{"cls_token", "pos_embed"});
+  const auto decayed = decay_matrices(vit, 0.5, vit.no_weight_decay());
+  CHECK_EQ(decayed[0].weight_decay, 0.5);
+  for (const NamedTensor& t : decayed[0].parameters) CHECK((t.name != "cls_token" && t.name != "pos_embed"));
+  CHECK_EQ(decayed[1].parameters[0].name, "cls_token");
+  CHECK_EQ(decayed[1].parameters[1].name, "pos_embed");
+  CHECK_EQ(decayed[0].parameters.size() + decayed[1].parameters.size(), vit.parameters().size());
+  CHECK_THROWS_WITH_AS(decay_matrices(vit, 0.5, {"dist_token"}),
+                       "decay_matrices: `without` must name parameters; got dist_token", Error);
   const std::pair<const char*, i64> groups[] = {{"cls_token", 0},
                                                 {"pos_embed", 0},
                                                 {"patch_embed.proj.weight", 0},
