@@ -17,6 +17,7 @@ struct Experts : Module {
 ///             "0.weight" [out, in], "0.bias", ..
 ///   Cost      one batched product where every expert has C slots, one grouped product where they differ (dropless)
 ///   Gradient  an expert without slots gets zeros
+///   Errors    Error: experts < 1.  ShapeError: the routing has another number of experts
 struct LinearExperts : Experts {
   struct Options {
     i64 experts = 8;
@@ -40,6 +41,7 @@ struct LinearExperts : Experts {
 ///             named is the gate, to which the activation is applied
 ///   Cost      as LinearExperts, once per weight
 ///   Gradient  an expert without slots gets zeros
+///   Errors    as LinearExperts.  Error: a gate in half of w1, but neither `gated` nor a gated activation
 struct FeedForwardExperts : Experts {
   enum class Gate { separate, first, second };
   struct Names {  ///< in the state dictionary, after the expert's number

@@ -196,7 +196,9 @@ MoEBlock::MoEBlock(i64 width, std::vector<std::unique_ptr<Layer>> list, Options 
       experts(std::make_unique<ModuleExperts>(std::move(list))) {}
 
 MoEBlock::MoEBlock(i64 width, std::unique_ptr<Experts> e, Options o, Init& init)
-    : options(o), router(width, o.router, init), experts(std::move(e)) {}
+    : options(o), router(width, o.router, init), experts(std::move(e)) {
+  if (!experts) throw Error("MoEBlock: it must have experts; got none");
+}
 
 void MoEBlock::members(Members& m) {
   m.child("router", router);

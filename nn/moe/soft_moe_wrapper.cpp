@@ -41,6 +41,7 @@ Tensor SoftMoEWrapper::forward(const Tensor& x, Context& context) const {
 void SoftMoEWrapper::members(Members& m) {
   m.child("", *router);
   m.child("experts", *experts);
+  if (shared) m.child("shared", *shared);
 }
 
 }  // namespace moegrad

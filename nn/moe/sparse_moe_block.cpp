@@ -1,12 +1,31 @@
 #include "nn/moe/sparse_moe_block.h"
 
+#include <fmt/format.h>
+
 #include "ops/ops.h"
 
 namespace moegrad {
+namespace {
+
+i64 hidden_of(i64 width, double mult) {
+  const i64 hidden = st_hidden(width, mult);
+  if (hidden < 1)
+    throw Error(fmt::format(
+        "StFeedForward: the hidden size, 2/3 hidden_mult width, must be >= 1; got hidden_mult {} and width {}", mult,
+        width));
+  return hidden;
+}
+
+const StMoE& given(const std::unique_ptr<StMoE>& moe) {
+  if (!moe) throw Error("SparseMoEBlock: it must have a mixture; got none");
+  return *moe;
+}
+
+}  // namespace
 
 StFeedForward::StFeedForward(i64 width, Init& init, double hidden_mult)
     : norm(width, GammaNorm::Kind::rms, init),
-      w1(width, 2 * st_hidden(width, hidden_mult), init),
+      w1(width, 2 * hidden_of(width, hidden_mult), init),
       w2(st_hidden(width, hidden_mult), width, init),
       mult_bias(init.ones({st_hidden(width, hidden_mult)})) {
   for (Linear* w : {&w1, &w2}) {
@@ -32,7 +51,7 @@ SparseMoEBlock::SparseMoEBlock(i64 width, Options o, Init& init)
     : SparseMoEBlock(std::make_unique<StMoE>(width, o.moe, init), o, init) {}
 
 SparseMoEBlock::SparseMoEBlock(std::unique_ptr<StMoE> layer, Options o, Init& init)
-    : moe(std::move(layer)), moe_prenorm(moe->width, GammaNorm::Kind::rms, init) {
+    : moe(std::move(layer)), moe_prenorm(given(moe).width, GammaNorm::Kind::rms, init) {
   if (o.ff_before) ff_before = std::make_unique<StFeedForward>(moe->width, init);
   if (o.ff_after) ff_after = std::make_unique<StFeedForward>(moe->width, init);
 }

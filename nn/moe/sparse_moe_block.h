@@ -7,6 +7,7 @@ namespace moegrad {
 
 /// w2(gelu(b) a * mult_bias) of the normalised x, [a, b] = w1 x: an expert of StMoE by itself, with a norm in front.
 ///   Shapes   x [.., D] -> y, same shape.  State "net.0.gamma", "net.1.weight", "net.2.mult_bias", "net.3.weight", ..
+///   Errors   Error: no hidden unit
 struct StFeedForward : Layer {
   StFeedForward(i64 width, Init& init, double hidden_mult = 4);
   Tensor forward(const Tensor& x, Context& context) const override;
@@ -22,6 +23,7 @@ struct StFeedForward : Layer {
 ///   Mask     as StMoE; masked tokens still pass the feed-forward layers
 ///   State    "moe.gate..", "moe_prenorm.gamma", "ff_before.net.0.gamma", "ff_after..": SparseMoEBlock of
 ///            st-moe-pytorch
+///   Errors   Error: no mixture is given, and as StMoE and StFeedForward
 ///   Source   arXiv:2202.08906, appendix C: a dense layer beside each sparse one
 struct SparseMoEBlock : Layer {
   struct Options {

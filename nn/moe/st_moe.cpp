@@ -46,7 +46,7 @@ Tensor thresholds(const std::vector<double>& further, DType dtype) {
 }
 
 std::unique_ptr<Experts> feed_forward_experts(i64 D, const StMoE::Options& o, Init& init) {
-  const i64 E = o.router.experts, F = st_hidden(D, o.hidden_mult);
+  const i64 E = checked(o.router).experts, F = st_hidden(D, o.hidden_mult);
   check_rule(F >= 1,
              fmt::format("the hidden size, 2/3 hidden_mult width, must be >= 1; got hidden_mult {} and width {}",
                          o.hidden_mult, D));
@@ -153,7 +153,10 @@ Routing StMoERouter::route(const Tensor& x, const Tensor& mask, Context& context
 
 // ---- the layer
 
-i64 st_hidden(i64 width, double mult) { return static_cast<i64>(static_cast<double>(width) * mult * 2 / 3); }
+i64 st_hidden(i64 width, double mult) {
+  const double hidden = static_cast<double>(width) * mult * 2 / 3;
+  return hidden >= 1 && hidden < 0x1p62 ? static_cast<i64>(hidden) : 0;
+}
 
 Tensor st_initial(Init& init, const Shape& shape, i64 outputs) {
   const double bound = 1 / std::sqrt(static_cast<double>(std::max<i64>(outputs, 1)));
@@ -163,7 +166,9 @@ Tensor st_initial(Init& init, const Shape& shape, i64 outputs) {
 StMoE::StMoE(i64 w, Options o, Init& init) : StMoE(w, o, feed_forward_experts(w, o, init), init) {}
 
 StMoE::StMoE(i64 w, Options o, std::unique_ptr<Experts> e, Init& init)
-    : MoE(std::make_unique<StMoERouter>(w, o.router, init), std::move(e)), width(w), options(std::move(o)) {}
+    : MoE(std::make_unique<StMoERouter>(w, o.router, init), std::move(e)), width(w), options(std::move(o)) {
+  check_rule(static_cast<bool>(experts), "it must have experts; got none");
+}
 
 void StMoE::members(Members& m) {
   m.child("gate", *router);

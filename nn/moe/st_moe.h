@@ -79,7 +79,7 @@ struct StMoE : MoE {
   Options options;
 };
 
-/// floor(2/3 hidden_mult width): the hidden size of its feed-forward layers.
+/// floor(2/3 hidden_mult width): the hidden size of its feed-forward layers; 0 where that is none.
 i64 st_hidden(i64 width, double hidden_mult);
 /// Initial weights and biases of st-moe-pytorch: uniform on +-1 / sqrt(outputs).
 Tensor st_initial(Init& init, const Shape& shape, i64 outputs);

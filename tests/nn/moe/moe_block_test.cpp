@@ -357,6 +357,10 @@ TEST_CASE("MoEBlock: errors") {
   o.auxiliary = Auxiliary::load;
   CHECK_THROWS_WITH_AS(Setup(4, 4, {.router = o}),
                        "MoEBlock: the auxiliary loss 'load' needs gaussian noise; got another kind", Error);
+  Random random(1);
+  Init init(random);
+  CHECK_THROWS_WITH_AS(MoEBlock(4, std::unique_ptr<Experts>{}, {}, init), "MoEBlock: it must have experts; got none",
+                       Error);
   const Setup s(4, 4, {.router = plain(3, 1, false, true)});
   CHECK_THROWS_WITH_AS(s.block->forward(zeros({2, 0, 4}, DType::f64), context),
                        "MoEBlock: experts can choose only if there are items; got x [2, 0, 4]", ShapeError);

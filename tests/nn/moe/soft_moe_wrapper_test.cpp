@@ -204,6 +204,15 @@ TEST_CASE("SoftMoEWrapper: rows that are masked throughout, one token, one slot,
   }
 }
 
+TEST_CASE("SoftMoEWrapper: a shared layer is one of its members") {
+  Made made;
+  const auto moe = linear_wrapper(made, true, true, D);
+  const std::size_t without = moe->parameters().size();
+  moe->shared = std::make_unique<AsLayer<Linear>>(D, D, made.init);
+  CHECK_EQ(moe->parameters().size(), without + 2);
+  CHECK_EQ(moe->state_dict().back().name, "shared.bias");
+}
+
 TEST_CASE("SoftMoEWrapper: wrong arguments are named") {
   Made made;
   CHECK_THROWS_WITH_AS(SoftMoEWrapper(D, {.experts = 0}, made.linear(D), made.init),
@@ -214,6 +223,19 @@ TEST_CASE("SoftMoEWrapper: wrong arguments are named") {
                        "SoftMoEWrapper: it must have experts; got none", Error);
   const auto moe = linear_wrapper(made, true, true, D);
   Context context;
+  // One expert's weights would broadcast.
+  const SoftMoEWrapper few(D, {.experts = 4},
+                           std::make_unique<LinearExperts>(D, LinearExperts::Options{.experts = 1}, made.init),
+                           made.init);
+  CHECK_THROWS_WITH_AS(few.forward(zeros({2, 3, D}, DType::f64), context),
+                       "LinearExperts: the routing must have as many experts; got 1 experts and a routing of 4",
+                       ShapeError);
+  const SoftMoEWrapper many(
+      D, {.experts = 4}, std::make_unique<FeedForwardExperts>(D, FeedForwardExperts::Options{.experts = 1}, made.init),
+      made.init);
+  CHECK_THROWS_WITH_AS(many.forward(zeros({2, 3, D}, DType::f64), context),
+                       "FeedForwardExperts: the routing must have as many experts; got 1 experts and a routing of 4",
+                       ShapeError);
   CHECK_THROWS_WITH_AS(moe->forward(zeros({D}, DType::f64), context), "MoE: x must be [.., N, D]; got [4]", ShapeError);
   CHECK_THROWS_WITH_AS(moe->forward(zeros({2, 3, 5}, DType::f64), context),
                        "SoftRouter: x must be [G, N, 4]; got [2, 3, 5]", ShapeError);

@@ -1,6 +1,7 @@
 #include "nn/moe/sparse_moe_block.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
@@ -85,4 +86,18 @@ TEST_CASE("SparseMoEBlock: names of the state dictionary are st-moe-pytorch's") 
   CHECK(names == want);
   CHECK_EQ(block.ff_after->w1.weight.shape(), Shape{32, 6});  // 2 floor(6 * 4 * 2 / 3)
   CHECK_EQ(block.parameters().size(), 6 + 6 + 1 + 1 + 5);     // thresholds are no parameters
+}
+
+TEST_CASE("SparseMoEBlock: errors") {
+  Random random(5);
+  Init init(random);
+  CHECK_THROWS_WITH_AS(SparseMoEBlock(std::unique_ptr<StMoE>{}, {}, init),
+                       "SparseMoEBlock: it must have a mixture; got none", Error);
+  for (const double mult : {0.1, 1e300})
+    CHECK_THROWS_WITH_AS(StFeedForward(6, init, mult),
+                         fmt::format("StFeedForward: the hidden size, 2/3 hidden_mult width, must be >= 1; got "
+                                     "hidden_mult {} and width 6",
+                                     mult)
+                             .c_str(),
+                         Error);
 }

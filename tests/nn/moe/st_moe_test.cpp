@@ -363,6 +363,12 @@ TEST_CASE("StMoE: errors") {
   CHECK_THROWS_WITH_AS(make({}, 0.1),
                        "StMoE: the hidden size, 2/3 hidden_mult width, must be >= 1; got hidden_mult 0.1 and width 6",
                        Error);
+  CHECK_THROWS_WITH_AS(make({}, 1e300),
+                       "StMoE: the hidden size, 2/3 hidden_mult width, must be >= 1; got hidden_mult 1e+300 and width "
+                       "6",
+                       Error);
+  CHECK_THROWS_WITH_AS(make({.experts = 0}), "StMoE: top_n must be in [2, experts]; got 2 of 0 experts", Error);
+  CHECK_THROWS_WITH_AS(StMoE(6, {}, nullptr, init), "StMoE: it must have experts; got none", Error);
   Context context;
   CHECK_THROWS_WITH_AS(make({}).forward(zeros({1, 2, 6}), context),
                        "context: the layer needs random numbers; set Context::random to a Random", Error);
