@@ -45,6 +45,27 @@ TEST_CASE("soft_moe_vit: parameters of tiny, small, base, large and huge, by kin
         Count{117679150, 147456, 6, 113614848, 1775232, 1778688, 362920, 1676});
 }
 
+TEST_CASE("soft_moe_vit: widths, depths, heads and the first mixture of every size") {
+  const auto check = [](const ViTOptions& options, i64 width, i64 depth, i64 heads, i64 first) {
+    Init init = Init::shapes_only();
+    SoftMoEVisionTransformer vit(options, init);
+    REQUIRE_EQ(vit.blocks.size(), static_cast<std::size_t>(depth));
+    for (i64 i = 0; i < depth; ++i) {
+      const VisionBlock& block = *vit.blocks[static_cast<std::size_t>(i)];
+      CHECK_EQ(block.attn.options.heads, heads);
+      CHECK_EQ(block.attn.qkv.weight.shape(), Shape{3 * width, width});
+      CHECK_EQ(dynamic_cast<const SoftMoEWrapper*>(block.mlp.get()) != nullptr, i >= first);
+    }
+    CHECK_EQ(vit.pos_embed.shape(), Shape{1, 14 * 14 + 1, width});
+    CHECK_EQ(vit.head->weight.shape(), Shape{1000, width});
+  };
+  check(soft_moe_vit_tiny(), 192, 12, 3, 6);
+  check(soft_moe_vit_small(), 384, 12, 6, 6);
+  check(soft_moe_vit_base(), 768, 12, 12, 6);
+  check(soft_moe_vit_large(), 1024, 24, 16, 12);
+  check(soft_moe_vit_huge(), 1280, 32, 16, 16);
+}
+
 TEST_CASE("soft_moe_vit: names and shapes in PyTorch's order") {
   Init init = Init::shapes_only();
   SoftMoEVisionTransformer vit({.num_experts = 2,

@@ -141,6 +141,11 @@ TEST_CASE("soft_moe_vit: evaluation repeats itself whatever the rates; training 
   CHECK(noisy_one.vit.forward_features(image(), training).shape() == Shape{2, 1 + 2, 4});  // 4 patches, 0.6 of them
   CHECK_EQ(noisy_one.vit.blocks[0]->drop_path.p, 0);
   CHECK_EQ(noisy_one.vit.blocks[1]->drop_path.p, 0.4);
+  ViTOptions deep = noisy();
+  deep.depth = 5;
+  Made five(deep);
+  for (std::size_t i = 0; i < 5; ++i)
+    CHECK_EQ(five.vit.blocks[i]->drop_path.p, doctest::Approx(0.1 * static_cast<double>(i)));
 }
 
 TEST_CASE("soft_moe_vit: each rate acts by itself, as often as its layer occurs") {

@@ -14,11 +14,12 @@ namespace {
 
 // What the values of a tensor tell of their distribution.
 struct Spread {
-  double deviation = 0, largest = 0;
+  double deviation = 0, largest = 0, first = 0;
 };
 Spread spread(const Tensor& x) {
-  Spread s;
-  for (const double v : x.to_vector<double>()) {
+  const std::vector<double> values = x.to_vector<double>();
+  Spread s{.first = values.front()};
+  for (const double v : values) {
     s.deviation += v * v / static_cast<double>(x.size());
     s.largest = std::max(s.largest, std::abs(v));
   }
@@ -84,6 +85,7 @@ TEST_CASE("weight_init: jax: Glorot, tiny biases in mlps, a cut normal patch emb
     CHECK_LE(all["patch_embed.proj.weight"].largest, 2 / 0.8796 / std::sqrt(192.0));
     CHECK_EQ(all["patch_embed.proj.bias"].largest, 0);
     CHECK_EQ(all["head.weight"].largest, 0);
+    CHECK_EQ(all["head.bias"].first, doctest::Approx(scheme == WeightInit::jax ? 0 : -std::log(10.0)));
     CHECK_EQ(all["head.bias"].largest, doctest::Approx(scheme == WeightInit::jax ? 0 : std::log(10.0)));
   }
 }
