@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/autograd.h"
 #include "ops/arithmetic.h"
 #include "ops/reduce.h"
@@ -50,6 +52,17 @@ LayerFile read(Bundle& bundle) {
   return file;
 }
 
+// Whether a tensor of the state dictionary is of that member, whose name has "{}" where a stack has a number.
+bool is_of(const std::string& tensor, const std::string& member) {
+  const auto at = member.find("{}");
+  if (at == std::string::npos) return tensor == member;
+  const std::string after = member.substr(at + 2);
+  if (tensor.size() <= at + after.size() || !tensor.starts_with(member.substr(0, at)) || !tensor.ends_with(after))
+    return false;
+  const std::string number = tensor.substr(at, tensor.size() - at - after.size());
+  return number.find_first_not_of("0123456789") == std::string::npos;
+}
+
 // The gradients of a layer's parameters under the names of its state dictionary: its values are overwritten with them,
 // so that stacked and transposed weights come out as the file has them.
 void check_parameters(Bundle& bundle, Module& layer, const std::vector<Tensor>& grads, Comparison& comparison) {
@@ -60,7 +73,10 @@ void check_parameters(Bundle& bundle, Module& layer, const std::vector<Tensor>& 
   }
   for (const NamedTensor& t : layer.state_dict()) {
     const std::string name = "grad.param." + t.name;
-    if (bundle.has(name)) comparison.check(name, t.tensor, bundle.take(name));
+    if (bundle.has(name))
+      comparison.check(name, t.tensor, bundle.take(name));
+    else if (std::any_of(parameters.begin(), parameters.end(), [&](const Member& m) { return is_of(t.name, m.name); }))
+      throw CaseError(fmt::format("the file has no '{}', and {} is a parameter", name, t.name));
   }
 }
 
