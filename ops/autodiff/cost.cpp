@@ -61,11 +61,14 @@ void CostLedger::ran(const Node& node, std::span<const Tensor> ys, std::span<con
   for (const Tensor& y : ys) c.bytes += bytes_of(y);
 }
 
-void CostLedger::rule_begins(const Node&, std::span<const Tensor>) { ran_before_ = ran_; }
+void CostLedger::rule_begins(const Node&, std::span<const Tensor>) { ran_before_.push_back(ran_); }
 
 // A rule that ran no op and gave something new is the kernel of a fused op.
 void CostLedger::rule_ended(const Node& node, std::span<const Tensor> dys, const SmallList<Tensor, 3>* dxs) {
-  if (!dxs || ran_ != ran_before_) return;
+  if (ran_before_.empty()) return;  // it began before this ledger
+  const i64 before = ran_before_.back();
+  ran_before_.pop_back();
+  if (!dxs || ran_ != before) return;
   double bytes = 0;
   bool made = false;
   for (int i = 0; i < dxs->size(); ++i) {

@@ -2,6 +2,7 @@
 #pragma once
 #include <map>
 #include <string>
+#include <vector>
 
 #include "core/observe.h"
 
@@ -35,7 +36,8 @@ class CostLedger : public Observer {
 
  private:
   std::map<std::string, Cost> by_op_;
-  i64 ran_ = 0, ran_before_ = 0;  // ops so far, and when the rule that runs now began
+  i64 ran_ = 0;                  // ops so far
+  std::vector<i64> ran_before_;  // the same when each of the rules that run now began: checkpoints have rules within
 };
 
 }  // namespace moegrad

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "core/autograd.h"
+#include "ops/autodiff/checkpoint.h"
 #include "ops/ops.h"
 #include "tests/support/check_op.h"
 
@@ -61,6 +62,21 @@ TEST_CASE("cost: groups, attention, fused gradients, views and copies") {
   CHECK_EQ(copy.bytes, 2 * 8 * 18);
   CHECK_EQ(cost_of([&] { sum(x); }).flops, 18);
   CHECK_EQ(cost_of([&] { add(expand(leaf({1, 3}, 7), {6, 3}), x); }).bytes, 8 * (3 + 18 + 18));
+}
+
+TEST_CASE("cost: a recomputation costs what runs in it, and nothing for the rule around it") {
+  const Tensor q = leaf({1, 1, 4, 5}, 3), k = leaf({1, 1, 7, 5}, 4), v = leaf({1, 1, 7, 5}, 5);
+  const auto count = [&](bool again) {
+    const auto f = [](const std::vector<Tensor>& in) { return attention(in[0], in[1], in[2]); };
+    CostLedger ledger;
+    const Tensor y = again ? checkpoint(f, {q, k, v}) : f({q, k, v});
+    grad(y, {q, k, v}, ones(y.shape(), DType::f64));  // the last rule within is a kernel, which runs no op
+    return ledger.by_op();
+  };
+  const std::map<std::string, Cost> plain = count(false), twice = count(true);
+  CHECK_EQ(twice.count("checkpoint backward"), 0);
+  CHECK_EQ(twice.at("attention").calls, 2 * plain.at("attention").calls);
+  CHECK_EQ(twice.at("attention backward").flops, plain.at("attention backward").flops);
 }
 
 TEST_CASE("cost: the table lists ops by cost, and their sum") {
