@@ -38,6 +38,9 @@ Slots sorted_slots(const Tensor& chosen_any, i64 experts) {
 
 Slots capacity_slots(const Tensor& chosen_any, i64 experts, i64 capacity) {
   if (capacity < 0) throw ShapeError(fmt::format("capacity_slots: capacity must be >= 0; got {}", capacity));
+  if (experts < 0 || (capacity > 0 && experts > (i64{1} << 40) / capacity))
+    throw ShapeError(
+        fmt::format("capacity_slots: experts times capacity must be in [0, 2^40]; got {} and {}", experts, capacity));
   const Tensor chosen = checked("capacity_slots", chosen_any, 3, experts);
   const Shape shape{chosen.dim(0), experts * capacity};
   Slots s{full(shape, -1, DType::i64, chosen.device()), full(shape, -1, DType::i64, chosen.device()), {}};

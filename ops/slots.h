@@ -24,6 +24,7 @@ Slots sorted_slots(const Tensor& chosen, i64 experts);
 ///   Shapes    chosen [G, N, K] -> row, token [G, experts capacity]: slot e capacity + c
 ///   Gradient  none
 ///   Values    empty slots hold -1
+///   Errors    DTypeError, ShapeError (also: more than 2^40 slots); IndexError: a value outside [-1, experts)
 ///   Source    GShard (2020), arXiv:2006.16668, Algorithm 1, for any K
 Slots capacity_slots(const Tensor& chosen, i64 experts, i64 capacity);
 

@@ -18,14 +18,15 @@ const Capacity& checked(const char* who, const Capacity& c) {
 }
 
 i64 Capacity::of(i64 tokens, i64 choices, i64 experts) const {
-  if (slots > 0) return slots;
   const auto n = static_cast<double>(tokens), e = static_cast<double>(experts);
-  const double exact =
-      rule == Rule::choices ? std::ceil(factor * n * static_cast<double>(choices) / e) : std::floor(factor * n / e);
-  if (!(exact <= 0x1p40))
+  const double share = factor * n * static_cast<double>(rule == Rule::choices ? choices : 1) / e;
+  // 1.1 * 100 / 10 is a little more than 11: what rounding added is no slot.
+  const double exact = rule == Rule::choices ? std::ceil(share - std::min(share * 0x1p-50, 0.5)) : std::floor(share);
+  const double wanted = slots > 0 ? static_cast<double>(slots) : std::max(exact, static_cast<double>(least));
+  if (!(wanted <= 0x1p40))
     throw ShapeError(
-        fmt::format("capacity: an expert must have at most 2^40 slots; got {} for {} tokens", exact, tokens));
-  return std::max(least, static_cast<i64>(exact));
+        fmt::format("capacity: an expert must have at most 2^40 slots; got {} for {} tokens", wanted, tokens));
+  return static_cast<i64>(wanted);
 }
 
 Tensor service_order(Priority priority, const Tensor& scores, Context& context) {

@@ -43,6 +43,9 @@ TEST_CASE("slots: what is wrong is named") {
                        "sorted_slots: values must be in [-1, 4); got 4 at element 0 of chosen [2, 3]", IndexError);
   CHECK_THROWS_WITH_AS(capacity_slots(zeros({2, 3}, DType::i64), 4, 1),
                        "capacity_slots: chosen must be [G, N, K]; got [2, 3]", ShapeError);
+  CHECK_THROWS_WITH_AS(capacity_slots(zeros({1, 2, 3}, DType::i64), 8, i64{1} << 61),
+                       "capacity_slots: experts times capacity must be in [0, 2^40]; got 8 and 2305843009213693952",
+                       ShapeError);
   CHECK_THROWS_WITH_AS(capacity_slots(zeros({1, 2, 3}, DType::i64), 4, -1),
                        "capacity_slots: capacity must be >= 0; got -1", ShapeError);
 }

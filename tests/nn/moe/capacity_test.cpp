@@ -42,6 +42,14 @@ TEST_CASE("capacity: rules, least and fixed numbers of slots") {
   CHECK_EQ(Capacity{.factor = 1}.of(0, 2, 4), 0);
   CHECK_THROWS_WITH_AS(Capacity{.factor = 1e30}.of(8, 1, 2),
                        "capacity: an expert must have at most 2^40 slots; got 4e+30 for 8 tokens", ShapeError);
+  CHECK_THROWS_WITH_AS((Capacity{.slots = i64{1} << 62}.of(8, 1, 2)),
+                       "capacity: an expert must have at most 2^40 slots; got 4.611686018427388e+18 for 8 tokens",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS((Capacity{.factor = 1, .least = i64{1} << 61}.of(8, 1, 2)),
+                       "capacity: an expert must have at most 2^40 slots; got 2.305843009213694e+18 for 8 tokens",
+                       ShapeError);
+  CHECK_EQ(Capacity{.factor = 1.1}.of(100, 1, 10), 11);  // not 12: 1.1 * 100 / 10 is rounded up
+  CHECK_EQ(Capacity{.factor = 1.1}.of(101, 1, 10), 12);
   CHECK_THROWS_WITH_AS(checked("Router", Capacity{.factor = -1}),
                        "Router: capacity.factor must be >= 0 and finite; got -1", Error);
   CHECK_THROWS_WITH_AS(checked("Router", Capacity{.least = -1}),
