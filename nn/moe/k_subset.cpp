@@ -54,7 +54,8 @@ Tensor marginals_of(const Tensor& logits, i64 k) {
   const Tensor left = slice(slice(before, -2, {0, n}), -1, {0, k});
   const Tensor right = flip(slice(slice(after, -2, {1, n + 1}), -1, {0, k}), -1);
   const Tensor others = logsumexp(left + right, -1);  // [.., n]
-  return exp(log_of_one(logits) + others - unsqueeze(entry(before, n, k), -1));
+  // Logarithms of huge logits are off by their rounding; no probability is above 1.
+  return exp(clamp(log_of_one(logits) + others - unsqueeze(entry(before, n, k), -1), kImpossible, 0));
 }
 
 // What a sample is drawn with: table rows, log p and the numbers that decide.

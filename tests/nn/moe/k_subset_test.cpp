@@ -201,6 +201,22 @@ TEST_CASE("k_subset: straight through: the sample's value, the marginals' gradie
   }
 }
 
+TEST_CASE("k_subset: marginals of huge logits are probabilities, finite with their gradients, for every k") {
+  for (const DType dtype : {DType::f32, DType::f64})
+    for (const double size : {1e6, 1e12, 1e20})
+      for (const i64 k : {1, 2, 3, 4}) {
+        CAPTURE(size);
+        CAPTURE(k);
+        Tensor logits = random_tensor({200, 4}, 5, -size, size, dtype);
+        logits.requires_grad_();
+        const Tensor y = k_subset_marginals(logits, k);
+        CHECK_LE(amax(y).item(), 1);
+        CHECK_GE(amin(y).item(), 0);
+        const Tensor dx = grad(sum(square(y)), {logits})[0];
+        CHECK(all(isfinite(dx)).item() == 1);
+      }
+}
+
 TEST_CASE("k_subset: errors") {
   const Tensor x = zeros({2, 3}), u = zeros({3, 2});
   CHECK_THROWS_WITH_AS(k_subset_marginals(x, 4),
