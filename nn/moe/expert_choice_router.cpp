@@ -81,6 +81,7 @@ Tensor ExpertChoiceRouter::with_noise(const Tensor& input, const Tensor& scores,
 }
 
 Routing ExpertChoiceRouter::route(const Tensor& x, const Tensor& mask, Context& context) const {
+  check_router_input("ExpertChoiceRouter", x, gate.width(), mask);
   const ChoiceGates kind = options.gates;
   const Tensor input = noise.input(widen(x), context);
   const Tensor logits = gate.forward(input);                                  // [G, N, E]

@@ -26,13 +26,14 @@ enum class ChoiceGates {
 ///   Noise     nn/moe/noise.h, but not `simple`; numbers are drawn [G, E, N]
 ///   Precision as TopKRouter
 ///   Causality none: whether a token is picked depends on those behind it
-///   Losses    "router_z" of the clean logits, and others on request, but load_balancing: loads are equal. balance_entropy
-///             needs gates over experts
+///   Losses    "router_z", and others on request, but load_balancing: loads are equal. balance_entropy needs gates over
+///             experts. router_z and token_entropy are of the clean logits
 ///   Records   "load" i64 [E], slots in use; "dropped" i64 [], tokens that no expert picked
 ///   Source    Mixture-of-experts with expert choice routing (2022), arXiv:2202.09368, section 3.2.  pytorch-mixtures:
 ///             ExpertChoiceRouter (first version; over_experts), ExpertChoiceMoE (newest; over_picked, one group).
 ///             moefy: expert_choice (over_tokens, one group)
-///   Errors    Error: experts < 1, a negative capacity, a loss or noise that it cannot have
+///   Errors    Error: experts < 1, a negative capacity, a loss or noise that it cannot have.  ShapeError, DTypeError: x
+///             or mask is another
 struct ExpertChoiceRouter : Router {
   struct Options {
     i64 experts = 8;

@@ -96,6 +96,8 @@ Tensor importance(const Tensor& gates, const Tensor& chosen, i64 experts) {
 
 Tensor cv_squared(const Tensor& x, CvOptions options) {
   if (x.rank() == 0) throw ShapeError("cv_squared: x must be [.., E]; got []");
+  if (options.correction < 0)
+    throw Error(fmt::format("cv_squared: correction must be >= 0; got {}", options.correction));
   const i64 n = x.dim(-1);
   if (n <= options.correction || n == 0) return sum(x * 0.0, -1);
   const Tensor variance = var(x, -1, {.correction = options.correction});

@@ -103,6 +103,7 @@ Tensor noisy_top_k_load(const Tensor& clean, const NoisyScores& noisy, i64 k, co
         to_string(noisy.logits.shape()), noisy.deviation ? to_string(noisy.deviation.shape()) : "no deviation"));
   if (k < 1 || k > shape[2])
     throw ShapeError(fmt::format("noisy_top_k_load: k must be in [1, {}]; got {}", shape[2], k));
+  if (mask && mask.dtype() != DType::boolean) throw_dtype("noisy_top_k_load", "bool (mask)", mask.dtype());
   if (mask && (mask.rank() != 2 || mask.dim(0) != shape[0] || mask.dim(1) != shape[1]))
     throw ShapeError(fmt::format("noisy_top_k_load: mask must be [G, N] = [{}, {}]; got {}", shape[0], shape[1],
                                  to_string(mask.shape())));
@@ -113,7 +114,7 @@ Tensor noisy_top_k_load(const Tensor& clean, const NoisyScores& noisy, i64 k, co
     const Tensor threshold = options.thresholds == LoadOptions::Thresholds::noisy
                                  ? noisy_thresholds(noisy.logits, k)
                                  : clean_thresholds(clean, noisy.logits, k);
-    p = normal_cdf((clean - threshold) / noisy.deviation);
+    p = normal_cdf((clean - threshold) / maximum(noisy.deviation, scalar_like(1e-10, noisy.deviation)));
   }
   if (mask) p = masked_fill(p, logical_not(unsqueeze(mask, -1)), 0);
   return sum(p, 1);

@@ -11,7 +11,7 @@ enum class RouterNoiseKind { none, gumbel, gaussian, jitter, simple };
 struct NoisyScores {
   Tensor logits;         ///< noisy where noise is on
   Tensor probabilities;  ///< softmax(logits); under `simple` the subset: 1 for k of them, 0 for the others
-  Tensor deviation;      ///< of gaussian noise, > 0; an empty handle where there is none
+  Tensor deviation;      ///< of gaussian noise, >= 0; an empty handle where there is none
 };
 
 /// Noise that a router adds to its scores in training. In evaluation, and for the kind none, scores stay as they are.
@@ -64,12 +64,12 @@ struct LoadOptions {
 
 /// How many tokens each expert would expect if its own noise were drawn again: a smooth load.
 ///   load_e = sum over tokens of Phi((clean_e - threshold_e) / deviation_e), Phi of the standard normal; threshold_e is
-///   the k-th largest noisy score of the other experts
+///   the k-th largest noisy score of the other experts; a deviation below 1e-10 counts as that
 ///   Shapes    clean, noisy, deviation [G, N, E] -> [G, E]; the number of tokens where k = E
 ///   Mask      bool [G, N] or an empty handle: masked tokens are no load
 ///   Gradient  of clean and deviation, and of the scores that are thresholds; any order
 ///   Choice    which scores are thresholds: top_k; and for clean thresholds "noisy_top_k_load"
-///   Errors    ShapeError: shapes differ, k is outside [1, E]
+///   Errors    ShapeError: shapes differ, k is outside [1, E].  DTypeError: the mask is not bool
 ///   Source    arXiv:1701.06538, equations 8 to 10
 Tensor noisy_top_k_load(const Tensor& clean, const NoisyScores& noisy, i64 k, const Tensor& mask,
                         LoadOptions options = {});

@@ -1,5 +1,7 @@
 #include "nn/moe/router_gate.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 
 #include "nn/linear.h"
@@ -22,6 +24,17 @@ Tensor RouterGate::forward(const Tensor& x) const {
 void RouterGate::members(Members& m) {
   m.parameter(options.weight, weight);
   m.parameter(options.bias_name, bias);
+}
+
+void check_router_input(const char* who, const Tensor& x, i64 width, const Tensor& mask) {
+  if (!is_float(x.dtype())) throw_dtype(who, "f32, f64 or bf16", x.dtype());
+  if (x.rank() != 3 || x.dim(2) != width)
+    throw ShapeError(fmt::format("{}: x must be [G, N, {}]; got {}", who, width, to_string(x.shape())));
+  if (!mask) return;
+  if (mask.dtype() != DType::boolean) throw_dtype(who, "bool (mask)", mask.dtype());
+  if (mask.shape() != Shape{x.dim(0), x.dim(1)})
+    throw ShapeError(
+        fmt::format("{}: mask must be [G, N] = [{}, {}]; got {}", who, x.dim(0), x.dim(1), to_string(mask.shape())));
 }
 
 }  // namespace moegrad

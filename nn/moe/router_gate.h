@@ -20,9 +20,13 @@ struct RouterGate : Module {
   RouterGate(i64 width, i64 experts, Options options, Init& init);
   Tensor forward(const Tensor& x) const;
   void members(Members& m) override;
+  i64 width() const { return weight.dim(options.columns ? 0 : 1); }  ///< D
 
   Options options;
   Tensor weight, bias;
 };
+
+/// Throws ShapeError, DTypeError, by the name of `who`: x is not [G, N, D] with D = width, or a mask not bool [G, N].
+void check_router_input(const char* who, const Tensor& x, i64 width, const Tensor& mask);
 
 }  // namespace moegrad

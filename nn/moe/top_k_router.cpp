@@ -25,6 +25,7 @@ void TopKRouter::members(Members& m) {
 }
 
 Routing TopKRouter::route(const Tensor& x_any, const Tensor& mask_any, Context& context) const {
+  check_router_input("TopKRouter", x_any, gate.width(), mask_any);
   const Tensor x = widen(dropless() ? reshape(x_any, {1, x_any.dim(0) * x_any.dim(1), x_any.dim(2)}) : x_any);
   const Tensor mask = mask_any ? reshape(mask_any, {x.dim(0), x.dim(1)}) : Tensor{};
 
@@ -40,7 +41,7 @@ Routing TopKRouter::route(const Tensor& x_any, const Tensor& mask_any, Context& 
 
   Routing r = tokens_choose(gates, chosen, slots_of(chosen, best, context), options.experts, x_any.dtype());
   r.logits = logits;
-  r.probabilities = scores.probabilities;
+  r.probabilities = subset ? scores.probabilities / static_cast<double>(options.k) : scores.probabilities;
   report(r, gates, scores, mask, context);
   return r;
 }

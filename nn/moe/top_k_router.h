@@ -17,13 +17,13 @@ namespace moegrad {
 ///   Mask      masked tokens choose nothing. C is that of all N tokens, masked or not
 ///   Noise     nn/moe/noise.h; under `simple` the subset that was drawn is what tokens choose
 ///   Precision logits, softmax, gates and losses are f32 or wider; `combine` has the gates rounded to the dtype of x
-///   Losses    nn/moe/losses.h: "load_balancing" and "router_z", and others on request. router_z is of the clean
-///             logits, the others of the noisy ones
+///   Losses    nn/moe/losses.h: "load_balancing" and "router_z", and others on request. router_z and token_entropy
+///             are of the clean logits, the others of the noisy ones, or under `simple` of the subset over K: its sum is 1
 ///   Records   "load" i64 [E], slots in use; "dropped" i64 [], choices without a slot
 ///   Source    Outrageously large neural networks (2017), arXiv:1701.06538, section 2.1; GShard (2020),
 ///             arXiv:2006.16668, Algorithm 1; renormalised gates as in Mixtral of experts (2024), arXiv:2401.04088,
 ///             equation of section 2.1.  pytorch-mixtures: TopkRouter (first version), TopkMoE (newest)
-///   Errors    Error: k outside [1, experts], a negative capacity
+///   Errors    Error: k outside [1, experts], a negative capacity.  ShapeError, DTypeError: x or mask is another
 struct TopKRouter : Router {
   struct Options {
     i64 experts = 8;

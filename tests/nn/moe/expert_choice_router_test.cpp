@@ -243,6 +243,10 @@ TEST_CASE("ExpertChoiceRouter: bf16 models route as f32 ones; no tokens; what ma
     Init init(random);
     CHECK_THROWS_WITH_AS(ExpertChoiceRouter(4, o, init), text, Error);
   };
+  CHECK_THROWS_WITH_AS(narrow.router.route(zeros({3, 16}), {}, context),
+                       "ExpertChoiceRouter: x must be [G, N, 16]; got [3, 16]", ShapeError);
+  CHECK_THROWS_WITH_AS(narrow.router.route(zeros({2, 3, 16}), zeros({3}, DType::boolean), context),
+                       "ExpertChoiceRouter: mask must be [G, N] = [2, 3]; got [3]", ShapeError);
   refused({.experts = 0}, "ExpertChoiceRouter: experts must be >= 1; got 0");
   refused({.capacity = {.factor = -1}}, "ExpertChoiceRouter: capacity.factor must be >= 0 and finite; got -1");
   refused({.noise = {.kind = RouterNoiseKind::simple}},

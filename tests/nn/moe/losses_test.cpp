@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "core/autograd.h"
 #include "ops/ops.h"
@@ -187,6 +188,8 @@ TEST_CASE("cv_squared: variance over squared mean, by hand; 0 where there is not
   const Tensor y = cv_squared(unused);
   CHECK(y.to_vector<double>() == std::vector<double>{0, 0});
   CHECK_EQ(sum(abs(grad(sum(y), {unused})[0])).item(), 0);
+  CHECK_THROWS_WITH_AS(cv_squared(ones({3}), {.correction = std::numeric_limits<i64>::min()}),
+                       "cv_squared: correction must be >= 0; got -9223372036854775808", Error);
   CHECK_THROWS_WITH_AS(cv_squared(scalar(1)), "cv_squared: x must be [.., E]; got []", ShapeError);
 }
 

@@ -195,6 +195,38 @@ TEST_CASE("TopKRouter: noise and its load loss; without noise that loss is 0") {
   CHECK_LE(difference(r.probabilities, softmax(r.logits + 9 * (std::log(2.0) + 0.01) / 9 * z, -1)), 1e-14);
 }
 
+TEST_CASE("TopKRouter: a subset of K experts is K times a distribution; losses are of that distribution") {
+  const RouterLosses losses{.balance_entropy = true};
+  Setup s(5, {.experts = 4, .k = 3, .noise = {.kind = RouterNoiseKind::simple}, .losses = losses});
+  s.router.load_state_dict({{"gate.weight", zeros({4, 5}, DType::f64)}});
+  Random random(3);
+  Context context{.training = true, .random = &random};
+  const Routing r = s.router.route(random_tensor({1, 4000, 5}, 3), {}, context);
+  CHECK_LE(difference(sum(r.probabilities, -1), ones({1, 4000}, DType::f64)), 1e-14);
+  CHECK_LE(std::abs(context.losses.at("load_balancing").item() - 1), 1e-2);  // all are used alike, but for the draw
+  CHECK_LE(std::abs(context.losses.at("balance_entropy").item()), 1e-2);
+  CHECK_GE(context.losses.at("balance_entropy").item(), 0);
+}
+
+TEST_CASE("TopKRouter: gaussian noise whose deviation is 0 has a finite load and gradients") {
+  const RouterLosses losses{.load = true};
+  for (const double raw : {-2000.0, -80.0, 0.0}) {
+    Setup s(5, {.experts = 4,
+                .noise = {.kind = RouterNoiseKind::gaussian, .scale = raw < 0 ? 1.0 : 0.0, .floor = 0},
+                .losses = losses});
+    s.router.load_state_dict({{"gate.weight", s.router.gate.weight}, {"noise.weight", full({5, 4}, raw, DType::f64)}});
+    for (const DType dtype : {DType::f64, DType::f32}) {
+      s.router.to(dtype);
+      Random random(3);
+      Context context{.training = true, .random = &random};
+      const Tensor x = random_tensor({1, 6, 5}, 3, 0.5, 1, dtype).requires_grad_();
+      s.router.route(x, {}, context);
+      Tensor weight = s.router.gate.weight, noise = s.router.noise.weight;
+      for (const Tensor& g : grad(context.losses.at("load"), {x, weight, noise})) CHECK(all(isfinite(g)).item() == 1);
+    }
+  }
+}
+
 TEST_CASE("TopKRouter: jitter multiplies what the router sees, not what experts get") {
   const Setup s(5, {.experts = 4, .noise = {.kind = RouterNoiseKind::jitter, .amount = 0.5}});
   const Tensor x = random_tensor({1, 7, 5}, 3), u = random_tensor({1, 7, 5}, 5, 0, 1);
@@ -229,6 +261,13 @@ TEST_CASE("TopKRouter: no tokens, no groups, one expert; what makes no sense is 
   Init init(random);
   CHECK_THROWS_WITH_AS(TopKRouter(4, {.experts = 2, .k = 3}, init),
                        "TopKRouter: k must be in [1, experts]; got k = 3, experts = 2", Error);
+  const TopKRouter router(4, {}, init);
+  CHECK_THROWS_WITH_AS(router.route(zeros({3, 4}), {}, context), "TopKRouter: x must be [G, N, 4]; got [3, 4]",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(router.route(zeros({2, 3, 4}), zeros({2, 4}, DType::boolean), context),
+                       "TopKRouter: mask must be [G, N] = [2, 3]; got [2, 4]", ShapeError);
+  CHECK_THROWS_WITH_AS(router.route(zeros({2, 3, 4}), zeros({2, 3}), context),
+                       "TopKRouter: x must be bool (mask); got f32", DTypeError);
   CHECK_THROWS_WITH_AS(TopKRouter(4, {.capacity = {.factor = -1}}, init),
                        "TopKRouter: capacity.factor must be >= 0 and finite; got -1", Error);
 }
