@@ -45,11 +45,14 @@ ModuleExperts::ModuleExperts(std::vector<std::unique_ptr<Layer>> list) : layers(
 Tensor ModuleExperts::forward(const Tensor& slots, const Routing& r, Context& context) const {
   check_count("ModuleExperts", static_cast<i64>(layers.size()), r);
   const Unmasked inside(context);
+  Tensor used;  // bool [G, P]: slots that hold a token, where some may not
+  if (r.token && !r.begin && slots.rank() == 3) used = ge(r.token, scalar(0, DType::i64));
   const std::vector<i64> begin = begins(r);
   std::vector<Tensor> parts;
   for (std::size_t e = 0; e < layers.size(); ++e) {
     const Inside here(context, "", static_cast<i64>(e));
     const Tensor x = slice(slots, 1, {begin[e], begin[e + 1]});  // [G, C, ..]
+    if (used) context.mask = slice(used, 1, {begin[e], begin[e + 1]});
     Tensor y = layers[e]->forward(x, context);
     if (y.rank() < 3 || y.dim(0) != x.dim(0) || y.dim(1) != x.dim(1))
       throw ShapeError(fmt::format("ModuleExperts: expert {} must keep the axes [G, C] of its slots {}; got {}", e,
@@ -67,8 +70,12 @@ void ModuleExperts::members(Members& m) {
 
 ExpertGroups::ExpertGroups(std::vector<Group> list) : groups(std::move(list)) {
   if (groups.empty()) throw Error("ExpertGroups: there must be at least one group; got none");
-  for (std::size_t i = 0; i < groups.size(); ++i)
+  for (std::size_t i = 0; i < groups.size(); ++i) {
     if (!groups[i].members) throw Error(fmt::format("ExpertGroups: every group must have members; got none in {}", i));
+    if (groups[i].experts < 1)
+      throw Error(
+          fmt::format("ExpertGroups: every group must have at least one expert; got {} in {}", groups[i].experts, i));
+  }
 }
 
 Tensor ExpertGroups::forward(const Tensor& slots, const Routing& r, Context& context) const {
@@ -83,6 +90,7 @@ Tensor ExpertGroups::forward(const Tensor& slots, const Routing& r, Context& con
     const i64 last = first + groups[i].experts, from = begin[static_cast<std::size_t>(first)],
               to = begin[static_cast<std::size_t>(last)];
     Routing own{.dispatch = slice(r.dispatch, 1, {from, to}), .experts = groups[i].experts};
+    if (r.token) own.token = slice(r.token, 1, {from, to});
     if (r.begin) own.begin = slice(r.begin, 0, {first, last + 1}) - scalar(static_cast<double>(from), DType::i64);
     parts.push_back(groups[i].members->forward(slice(slots, 1, {from, to}), own, context));
     first = last;

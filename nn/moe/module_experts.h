@@ -10,12 +10,14 @@ namespace moegrad {
 /// Expert e is layer e, called with its own slots [G, C, D] (dropless: [1, its rows, D], possibly none). Layers may
 /// be of different kinds, but their outputs must have one width. A slot may also be more than a vector, [G, C, ..]: an
 /// image, if whole images are routed.
+///   Mask      of the context of a layer: its slots in use, bool [G, C], where a capacity may leave some empty. Mixtures
+///             as experts then count tokens alone. Slots of images have none
 ///   State     names of layer e begin with "e."
 ///   Gradient  an expert without slots gets zeros
 ///   Cost      one call per expert; alike experts are faster as LinearExperts or FeedForwardExperts. Dropless slots:
 ///             synchronises (reads E counts)
-///   Errors    Error: no layer.  ShapeError: another number of experts than the routing's; a layer that does not keep
-///             its rows
+///   Errors    Error: no layer, or an empty handle.  ShapeError: another number of experts than the routing's; a
+///             layer that does not keep its rows
 struct ModuleExperts : Experts {
   explicit ModuleExperts(std::vector<std::unique_ptr<Layer>> layers);
   Tensor forward(const Tensor& slots, const Routing& routing, Context& context) const override;
@@ -27,7 +29,7 @@ struct ModuleExperts : Experts {
 /// Groups of experts side by side: the first group has the first experts, and so on.
 ///   ExpertGroups({{8, feed_forward}, {1, identity}}): experts 0 .. 7 are a batch, expert 8 copies its slots
 ///   State     names of group i begin with "groups.i."
-///   Errors    as ModuleExperts
+///   Errors    as ModuleExperts; Error: a group without experts
 struct ExpertGroups : Experts {
   struct Group {
     i64 experts;

@@ -6,6 +6,7 @@
 
 #include "core/autograd.h"
 #include "nn/gradcheck.h"
+#include "nn/moe/moe.h"
 #include "ops/ops.h"
 #include "tests/support/check_op.h"
 
@@ -118,6 +119,34 @@ TEST_CASE("experts: layers see slots, not positions: no mask, and their own path
   CHECK(static_cast<bool>(context.mask));
 }
 
+TEST_CASE("ModuleExperts: mixtures as experts see no empty slots, whatever the capacity") {
+  Random random(3);
+  Init init(random, DType::f64);
+  std::vector<std::map<std::string, Tensor>> losses;
+  std::vector<Tensor> ys;
+  StateDict state;
+  for (const double factor : {0.0, 2.0, 8.0}) {  // dropless, and more slots than tokens
+    std::vector<std::unique_ptr<Layer>> list;
+    for (int e = 0; e < 2; ++e) list.push_back(make_moe(4, {.experts = 3, .k = 1, .hidden = 5}, init));
+    MoE moe(std::make_unique<TopKRouter>(4, TopKRouter::Options{.experts = 2, .k = 1, .capacity = {.factor = factor}},
+                                         init),
+            std::make_unique<ModuleExperts>(std::move(list)));
+    if (state.empty()) state = moe.state_dict();
+    moe.load_state_dict(state);
+    const Tensor x = random_tensor({1, 9, 4}, 5, -2, 2);
+    Context context;
+    ys.push_back(moe.forward(x, context));
+    losses.push_back(context.losses);
+    i64 inner = 0;
+    for (const NamedTensor& r : context.records)
+      if (r.name.starts_with("experts.") && r.name.ends_with(".load")) inner += static_cast<i64>(sum(r.tensor).item());
+    CHECK_EQ(inner, 9);
+    CHECK_FALSE(static_cast<bool>(context.mask));
+    CHECK_LE(difference(ys.back(), ys.front()), 1e-13);
+    for (const auto& [name, loss] : losses.front()) CHECK_LE(difference(losses.back().at(name), loss), 1e-13);
+  }
+}
+
 TEST_CASE("experts: lists that do not fit are named") {
   CHECK_THROWS_WITH_AS(ModuleExperts(std::vector<std::unique_ptr<Layer>>(2)),
                        "ModuleExperts: every expert must be a layer; got none for expert 0", Error);
@@ -125,6 +154,12 @@ TEST_CASE("experts: lists that do not fit are named") {
                        "ExpertGroups: every group must have members; got none in 0", Error);
   CHECK_THROWS_WITH_AS(ModuleExperts({}), "ModuleExperts: there must be at least one layer; got none", Error);
   CHECK_THROWS_WITH_AS(ExpertGroups({}), "ExpertGroups: there must be at least one group; got none", Error);
+  Random random(1);
+  Init init(random);
+  std::vector<ExpertGroups::Group> groups;
+  groups.push_back({-2, std::make_unique<LinearExperts>(4, LinearExperts::Options{}, init)});
+  CHECK_THROWS_WITH_AS(ExpertGroups(std::move(groups)),
+                       "ExpertGroups: every group must have at least one expert; got -2 in 0", Error);
   std::vector<std::unique_ptr<Layer>> list;
   for (int e = 0; e < 3; ++e) list.push_back(std::make_unique<TwoRows>());
   ModuleExperts experts(std::move(list));
