@@ -96,14 +96,17 @@ Tensor importance(const Tensor& gates, const Tensor& chosen, i64 experts) {
 
 Tensor cv_squared(const Tensor& x, CvOptions options) {
   if (x.rank() == 0) throw ShapeError("cv_squared: x must be [.., E]; got []");
-  if (options.correction < 0)
-    throw Error(fmt::format("cv_squared: correction must be >= 0; got {}", options.correction));
+  if (options.correction < 0 || !(options.epsilon >= 0))
+    throw Error(fmt::format("cv_squared: correction and epsilon must be >= 0; got {} and {}", options.correction,
+                            options.epsilon));
   const i64 n = x.dim(-1);
   if (n <= options.correction || n == 0) return sum(x * 0.0, -1);
-  const Tensor variance = var(x, -1, {.correction = options.correction});
-  const Tensor square_of_mean = square(mean(x, -1)) + options.epsilon;
-  const Tensor zero = eq(square_of_mean, scalar_like(0, square_of_mean));
-  return where(zero, scalar_like(0, variance), variance / masked_fill(square_of_mean, zero, 1));
+  if (options.epsilon == 0) {  // of x over its mean, whose square might overflow, or be 0
+    const Tensor middle = mean(x, -1, keep_dims), none = eq(middle, scalar_like(0, middle));
+    const Tensor y = var(x / masked_fill(middle, none, 1), -1, {.correction = options.correction});
+    return masked_fill(y, squeeze(none, -1), 0);
+  }
+  return var(x, -1, {.correction = options.correction}) / (square(mean(x, -1)) + options.epsilon);
 }
 
 Tensor balance_entropy_loss(const Tensor& p, const Tensor& mask) {

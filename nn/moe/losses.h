@@ -39,7 +39,7 @@ struct CvOptions {
 /// Squared coefficient of variation along the last axis, var(x) / mean(x)^2: 0 where all are equal. Of importance or
 /// of an estimate of the load it is the loss of Shazeer et al.
 ///   Shapes   x [.., E] -> [..]; 0 where the mean is 0 or E <= correction
-///   Errors   ShapeError: x has no axis.  Error: a negative correction
+///   Errors   ShapeError: x has no axis.  Error: a negative correction or epsilon
 ///   Source   arXiv:1701.06538, equations 7 and 11; they leave open which variance it is
 Tensor cv_squared(const Tensor& x, CvOptions options = {});
 

@@ -189,7 +189,7 @@ TEST_CASE("cv_squared: variance over squared mean, by hand; 0 where there is not
   CHECK(y.to_vector<double>() == std::vector<double>{0, 0});
   CHECK_EQ(sum(abs(grad(sum(y), {unused})[0])).item(), 0);
   CHECK_THROWS_WITH_AS(cv_squared(ones({3}), {.correction = std::numeric_limits<i64>::min()}),
-                       "cv_squared: correction must be >= 0; got -9223372036854775808", Error);
+                       "cv_squared: correction and epsilon must be >= 0; got -9223372036854775808 and 0", Error);
   CHECK_THROWS_WITH_AS(cv_squared(scalar(1)), "cv_squared: x must be [.., E]; got []", ShapeError);
 }
 
@@ -236,6 +236,20 @@ TEST_CASE("l2_mass_entropy: elementwise, with the Euclidean norm; all zeros stay
             .inputs = {Input({2, 3}, 0.5, 2)}});
   CHECK(l2_mass_entropy(zeros({2}, DType::f64)).to_vector<double>() == std::vector<double>{0, 0});
   CHECK_THROWS_WITH_AS(l2_mass_entropy(scalar(1)), "l2_mass_entropy: mass must be [.., E]; got []", ShapeError);
+}
+
+TEST_CASE("losses: the coefficient of variation has no unit, also where the square of the mean overflows") {
+  for (const double unit : {1e-30, 1e-20, 1.0, 1e20, 1e30}) {
+    CAPTURE(unit);
+    Tensor x = tensor({1.0, 2.0, 0.0, 5.0}, DType::f32) * unit;
+    x = x.detach().requires_grad_();
+    const Tensor y = cv_squared(x);
+    CHECK_EQ(y.item(), doctest::Approx(3.5 / 4));  // variance 14 / 4, mean 2
+    const Tensor dx = grad(y, {x})[0];
+    CHECK(all(isfinite(dx)).item() == 1);
+    // d/dx_i = (2 (x_i - m) / n - 2 v / (n m)) / m^2
+    CHECK_EQ(value_at(dx, {3}) * unit, doctest::Approx((1.5 - 7.0 / 8) / 4));
+  }
 }
 
 TEST_CASE("losses: shapes and dtypes are checked") {
