@@ -51,12 +51,13 @@ Tensor mean_of(const Tensor& rows, const Tensor& mask) {
 
 // ---- load balancing
 
-Tensor load_balancing_terms(const Tensor& p, const Tensor& chosen, const Tensor& mask, Share share) {
+namespace {
+
+Tensor terms_of(const char* who, const Tensor& p, const Tensor& chosen, const Tensor& mask, Share share) {
   if (p.rank() != 3 || chosen.rank() != 3 || p.dim(0) != chosen.dim(0) || p.dim(1) != chosen.dim(1))
-    throw ShapeError(
-        fmt::format("load_balancing_loss: probabilities must be [G, N, E] and chosen [G, N, K]; got {} and {}",
-                    to_string(p.shape()), to_string(chosen.shape())));
-  check_probabilities("load_balancing_loss", p, mask);
+    throw ShapeError(fmt::format("{}: probabilities must be [G, N, E] and chosen [G, N, K]; got {} and {}", who,
+                                 to_string(p.shape()), to_string(chosen.shape())));
+  check_probabilities(who, p, mask);
   const i64 experts = p.dim(2), choices = std::max<i64>(chosen.dim(2), 1);
   const Tensor here = mask ? unsqueeze(mask, -1) : Tensor{};
   const Tensor counted = mask ? where(here, chosen, scalar(-1, DType::i64)) : chosen;
@@ -66,8 +67,14 @@ Tensor load_balancing_terms(const Tensor& p, const Tensor& chosen, const Tensor&
   return f * (sum(unmasked(p, here), 1) * share_of_token) * static_cast<double>(experts * experts);
 }
 
+}  // namespace
+
+Tensor load_balancing_terms(const Tensor& p, const Tensor& chosen, const Tensor& mask, Share share) {
+  return terms_of("load_balancing_terms", p, chosen, mask, share);
+}
+
 Tensor load_balancing_loss(const Tensor& p, const Tensor& chosen, const Tensor& mask) {
-  const Tensor terms = load_balancing_terms(p, chosen, mask);
+  const Tensor terms = terms_of("load_balancing_loss", p, chosen, mask, Share::choices);
   const Tensor per_group = mean(terms, 1);  // [G]
   return mean_of(per_group, mask ? any(mask, 1) : Tensor{});
 }

@@ -190,6 +190,8 @@ TEST_CASE("cv_squared: variance over squared mean, by hand; 0 where there is not
   CHECK_EQ(sum(abs(grad(sum(y), {unused})[0])).item(), 0);
   CHECK_THROWS_WITH_AS(cv_squared(ones({3}), {.correction = std::numeric_limits<i64>::min()}),
                        "cv_squared: correction and epsilon must be >= 0; got -9223372036854775808 and 0", Error);
+  CHECK_THROWS_WITH_AS(load_balancing_terms(zeros({2, 3, 4}), zeros({2, 3, 1}, DType::i64), zeros({3}, DType::boolean)),
+                       "load_balancing_terms: mask must be [2, 3]; got [3]", ShapeError);
   CHECK_THROWS_WITH_AS(cv_squared(scalar(1)), "cv_squared: x must be [.., E]; got []", ShapeError);
 }
 
