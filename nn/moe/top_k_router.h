@@ -18,7 +18,7 @@ namespace moegrad {
 ///   Noise     nn/moe/noise.h; under `simple` the subset that was drawn is what tokens choose
 ///   Precision logits, softmax, gates and losses are f32 or wider; `combine` has the gates rounded to the dtype of x
 ///   Losses    nn/moe/losses.h: "load_balancing" and "router_z", and others on request. router_z and token_entropy
-///             are of the clean logits, the others of the noisy ones, or under `simple` of the subset over K: its sum is 1
+///             are of the clean logits, the others of the noisy ones, under `simple` of the subset over K (sum 1)
 ///   Records   "load" i64 [E], slots in use; "dropped" i64 [], choices without a slot
 ///   Source    Outrageously large neural networks (2017), arXiv:1701.06538, section 2.1; GShard (2020),
 ///             arXiv:2006.16668, Algorithm 1; renormalised gates as in Mixtral of experts (2024), arXiv:2401.04088,
