@@ -21,11 +21,6 @@ void check_experts(const char* who, i64 experts) {
 }
 
 // A product would broadcast the weights of one expert to all slots.
-void check_count(const char* who, const Tensor& weight, const Routing& r) {
-  if (weight.dim(0) != r.experts)
-    throw ShapeError(fmt::format("{}: the routing must have as many experts; got {} experts and a routing of {}", who,
-                                 weight.dim(0), r.experts));
-}
 
 }  // namespace
 
@@ -39,7 +34,7 @@ LinearExperts::LinearExperts(i64 width, Options o, Init& init) : options(o) {
 }
 
 Tensor LinearExperts::forward(const Tensor& slots, const Routing& r, Context&) const {
-  check_count("LinearExperts", weight, r);
+  check_expert_count("LinearExperts", weight.dim(0), r);
   const SlotBatch batch(r, options.bias);
   return batch.join(batch.linear(batch.split(slots), weight, bias));
 }
@@ -71,7 +66,7 @@ FeedForwardExperts::FeedForwardExperts(i64 width, Options o, Init& init)
 }
 
 Tensor FeedForwardExperts::forward(const Tensor& slots, const Routing& r, Context& context) const {
-  check_count("FeedForwardExperts", w1, r);
+  check_expert_count("FeedForwardExperts", w1.dim(0), r);
   const SlotBatch batch(r, b1 || b2 || value_scale);
   const Tensor x = batch.split(slots);
   const Tensor first = batch.linear(x, w1, b1);

@@ -26,12 +26,6 @@ Tensor join(std::vector<Tensor> parts, i64 slots) {
   return concat(parts, 1);
 }
 
-void check_count(const char* who, i64 have, const Routing& r) {
-  if (have != r.experts)
-    throw ShapeError(fmt::format("{}: the routing must have as many experts; got {} experts and a routing of {}", who,
-                                 have, r.experts));
-}
-
 }  // namespace
 
 // ---- a list of layers
@@ -43,7 +37,7 @@ ModuleExperts::ModuleExperts(std::vector<std::unique_ptr<Layer>> list) : layers(
 }
 
 Tensor ModuleExperts::forward(const Tensor& slots, const Routing& r, Context& context) const {
-  check_count("ModuleExperts", static_cast<i64>(layers.size()), r);
+  check_expert_count("ModuleExperts", static_cast<i64>(layers.size()), r);
   const Unmasked inside(context);
   Tensor used;  // bool [G, P]: slots that hold a token, where some may not
   if (r.token && !r.begin && slots.rank() == 3) used = ge(r.token, scalar(0, DType::i64));
@@ -81,7 +75,7 @@ ExpertGroups::ExpertGroups(std::vector<Group> list) : groups(std::move(list)) {
 Tensor ExpertGroups::forward(const Tensor& slots, const Routing& r, Context& context) const {
   i64 experts = 0;
   for (const Group& g : groups) experts += g.experts;
-  check_count("ExpertGroups", experts, r);
+  check_expert_count("ExpertGroups", experts, r);
   const std::vector<i64> begin = begins(r);
   std::vector<Tensor> parts;
   i64 first = 0;

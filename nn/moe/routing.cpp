@@ -36,4 +36,10 @@ Routing experts_choose(const Tensor& gates, const Tensor& picked, i64 tokens, DT
   return r;
 }
 
+void check_expert_count(const char* who, i64 experts, const Routing& r) {
+  if (experts != r.experts)
+    throw ShapeError(fmt::format("{}: the routing must have as many experts; got {} experts and a routing of {}", who,
+                                 experts, r.experts));
+}
+
 }  // namespace moegrad

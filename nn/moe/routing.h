@@ -47,4 +47,7 @@ Routing tokens_choose(const Tensor& gates, const Tensor& chosen, const Slots& sl
 ///   Shapes   gates [G, E, C] with a gradient, picked i64 [G, E, C] in [-1, tokens), -1 = an empty slot
 Routing experts_choose(const Tensor& gates, const Tensor& picked, i64 tokens, DType dtype);
 
+/// Throws ShapeError, by the name of `who`: its experts are not as many as the routing's.
+void check_expert_count(const char* who, i64 experts, const Routing& routing);
+
 }  // namespace moegrad
