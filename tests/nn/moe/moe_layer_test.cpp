@@ -198,3 +198,39 @@ TEST_CASE("TopkMoE, ExpertChoiceMoE: gradients of everything, with a mask and an
     CHECK_EQ(load.to_vector<i64>() == std::vector<i64>{4, 0, 4}, layer == &tokens);
   }
 }
+
+TEST_CASE("MoELayer: gradients through its three routers, with a mask and an expert that gets no token") {
+  Random random(9);
+  Init init(random, DType::f64);
+  const RouterGate::Options gate{.columns = true, .weight = "weights.w_gate"};
+  const Capacity capacity{.factor = 1.5, .rule = Capacity::Rule::tokens};
+  auto top_k = std::make_unique<TopKRouter>(
+      4, TopKRouter::Options{.experts = 3, .capacity = capacity, .renormalize = false, .gate = gate}, init);
+  {
+    no_grad guard;
+    for (i64 d = 0; d < 4; ++d) set_value(top_k->gate.weight, {d, 1}, -9);
+  }
+  std::unique_ptr<Router> routers[3];
+  routers[0] = std::move(top_k);
+  routers[1] = std::make_unique<ExpertChoiceRouter>(
+      4, ExpertChoiceRouter::Options{.experts = 3, .capacity = capacity, .gate = gate}, init);
+  routers[2] = std::make_unique<SoftRouter>(4, SoftRouter::Options{.experts = 3, .slots = 2}, init);
+  const Tensor x = random_tensor({2, 5, 4}, 3, 0.1, 1),
+               mask = tensor({{1, 1, 0, 1, 1}, {1, 0, 1, 1, 0}}, DType::boolean);
+  for (int i = 0; i < 3; ++i) {
+    CAPTURE(i);
+    MoELayer layer(std::move(routers[i]),
+                   std::make_unique<LinearExperts>(4, LinearExperts::Options{.experts = 3}, init));
+    const auto forward = [&](const std::vector<Tensor>& in) {
+      Context context{.mask = mask};
+      Tensor y = layer.forward(in[0], context);
+      for (const auto& [name, loss] : context.losses) y = y + loss;
+      return y;
+    };
+    Context context{.mask = mask};
+    const Routing r = layer.route(x, context);
+    if (i == 0) CHECK_EQ(r.load.to_vector<i64>()[1], 0);
+    const GradReport report = gradcheck(layer, forward, {x}, {.order = 2, .most = 30, .redraw = 20});
+    CHECK_MESSAGE(report.ok, report.table());
+  }
+}

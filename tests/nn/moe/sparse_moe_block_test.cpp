@@ -66,6 +66,36 @@ TEST_CASE("SparseMoEBlock: residual branches around the mixture") {
     }
 }
 
+TEST_CASE("SparseMoEBlock: gradients with a mask and an expert that gets no token") {
+  Random random(5);
+  Init init(random, DType::f64);
+  SparseMoEBlock block(4, {.moe = small(3, 2), .ff_before = true}, init);
+  auto& gate = dynamic_cast<StMoERouter&>(*block.moe->router).to_gates;
+  {
+    no_grad guard;
+    gate.weight.assign(tensor({{1, 1, 1, 1}, {-9, -9, -9, -9}, {0.5, 1.5, 1, 0.7}}, DType::f64));
+    block.ff_before->w2.weight.assign(zeros({4, block.ff_before->w2.weight.dim(1)}, DType::f64));
+    block.ff_before->w2.bias.assign(zeros({4}, DType::f64));
+  }
+  const Tensor x = random_tensor({2, 6, 4}, 1, 0.1, 1), u = random_tensor({2, 2, 6}, 2, 0, 1),
+               mask = tensor({{1, 1, 0, 1, 1, 1}, {1, 0, 1, 1, 0, 1}}, DType::boolean);
+  std::vector<i64> load;
+  const auto forward = [&](const std::vector<Tensor>& in) {
+    Context c = replaying(u, true);
+    c.mask = mask;
+    Tensor y = block.forward(in[0], c);
+    for (const NamedTensor& record : c.records)
+      if (record.name == "moe.load") load = record.tensor.to_vector<i64>();
+    for (const auto& [name, loss] : c.losses) y = y + loss;
+    return y;
+  };
+  const GradReport report = gradcheck(block, forward, {x}, {.most = 30, .redraw = 20});
+  CHECK_MESSAGE(report.ok, report.table());
+  REQUIRE_EQ(load.size(), 3);
+  CHECK_EQ(load[1], 0);
+  CHECK_GT(load[0], 0);
+}
+
 TEST_CASE("SparseMoEBlock: names of the state dictionary are st-moe-pytorch's") {
   Random random(5);
   Init init(random);
