@@ -21,6 +21,7 @@
 #include "nn/linear.h"
 #include "nn/module.h"
 #include "nn/moe/capacity.h"
+#include "nn/moe/coordinate_descent.h"
 #include "nn/moe/dynamic_slots_router.h"
 #include "nn/moe/expert_choice_router.h"
 #include "nn/moe/experts.h"

@@ -26,8 +26,9 @@ StMoERouter::Options checked(StMoERouter::Options o) {
   check_rule(o.least_capacity >= 1, fmt::format("least_capacity must be >= 1; got {}", o.least_capacity));
   check_rule(o.gate_noise >= 0 && std::isfinite(o.gate_noise),
              fmt::format("gate_noise must be >= 0; got {}", o.gate_noise));
-  check_rule(!o.differentiable_topk,
-             "differentiable_topk (the coordinate descent of CoLT5) is not part of moegrad; got true");
+  check_rule(o.topk_ratio >= 1 && std::isfinite(o.topk_ratio),
+             fmt::format("topk_ratio must be >= 1; got {}", o.topk_ratio));
+  check_options("StMoE", o.descent);
   const auto further = static_cast<std::size_t>(o.top_n - 1);
   for (std::vector<double>* t : {&o.threshold_train, &o.threshold_eval}) {
     if (t->size() == 1) t->resize(further, t->front());
@@ -89,6 +90,17 @@ i64 StMoERouter::capacity(i64 tokens, bool training) const {
   return std::max(static_cast<i64>(std::min(static_cast<double>(tokens), wanted)), options.least_capacity);
 }
 
+// Gates of the best, [G, N, K], summing to 1.
+Tensor StMoERouter::gates_of(const Tensor& probabilities, const Tensor& best) const {
+  const auto K = static_cast<double>(options.top_n), E = static_cast<double>(options.experts);
+  const Tensor scores =
+      options.differentiable_topk
+          ? coordinate_descent(probabilities, std::min(options.topk_ratio * K, E), {}, options.descent)
+          : probabilities;
+  const Tensor chosen = take_along(scores, -1, best);
+  return chosen / clamp(sum(chosen, -1, keep_dims), kLeast, INFINITY);
+}
+
 // The choices that are taken; the others become -1.
 Tensor StMoERouter::taken(const Tensor& gates, const Tensor& chosen, Context& context) const {
   const i64 G = gates.dim(0), N = gates.dim(1), K = gates.dim(2);
@@ -131,8 +143,7 @@ Routing StMoERouter::route(const Tensor& x, const Tensor& mask, Context& context
   const Tensor probabilities = softmax(noisy, -1);
 
   const Tensor best = top_k(probabilities, options.top_n, -1).indices;  // [G, N, K]
-  Tensor gates = take_along(probabilities, -1, best);
-  gates = gates / clamp(sum(gates, -1, keep_dims), kLeast, INFINITY);
+  const Tensor gates = gates_of(probabilities, best);
   Tensor chosen = taken(gates, best, context);
   if (mask) chosen = where(unsqueeze(mask, -1), chosen, scalar(-1, DType::i64));
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <vector>
 
+#include "nn/moe/coordinate_descent.h"
 #include "nn/moe/moe.h"
 
 namespace moegrad {
@@ -13,6 +14,9 @@ namespace moegrad {
 ///             tokens in order; choices that find their expert full are dropped. Gates are not renormalised after that
 ///   Dispatch  a one-hot. straight_through: its gradient is that of combine, d dispatch := d combine, so that the gates
 ///             also learn from what experts see. No finite difference shows it
+///   Top-k     differentiable_topk: gates are what coordinate_descent(probabilities, min(topk_ratio K, E)) gives the
+///             chosen, then made to sum to 1, so that logits of experts that were not chosen get a gradient, too. The
+///             choice, the probabilities and the losses stay as they are
 ///   Mask      masked tokens are in no slot and no loss; they do count in the N of the capacity
 ///   Losses    in training: "load_balancing", E^2 times the mean over groups and experts of probability times share of
 ///             first choices; "router_z". Unweighted
@@ -20,10 +24,11 @@ namespace moegrad {
 ///   Draws     with gate noise gumbel [G, N, E]; then uniform [K, G, N]
 ///   Choice    "second_choices": which further choices are taken
 ///   Precision logits, softmax, gates and losses are f32 or wider
-///   Errors    Error: top_n outside [2, experts], factors or thresholds out of range or not K - 1 of them,
-///             differentiable_topk
+///   Errors    Error: top_n outside [2, experts], factors, thresholds, topk_ratio or descent out of range, or not
+///             K - 1 thresholds
 ///   Source    ST-MoE (2022), arXiv:2202.08906, appendix A and equation 5; GShard (2020), arXiv:2006.16668, Algorithm 1
-///             for second choices. The class is TopNGating of st-moe-pytorch
+///             for second choices; CoLT5 (2023), arXiv:2303.09752, for the soft top-k. The class is TopNGating of
+///             st-moe-pytorch
 struct StMoERouter : Router {
   /// Which first choices the load-balancing loss counts: all, or those that found a slot (st-moe-pytorch).
   enum class Counted { all, kept };
@@ -37,7 +42,9 @@ struct StMoERouter : Router {
     Counted counted = Counted::all;
     double gate_noise = 0;  ///< factor of Gumbel noise on the logits; the z-loss is of those without it
     bool gate_noise_in_evaluation = false;
-    bool differentiable_topk = false;  ///< refused: that is CoLT5's coordinate descent, arXiv:2303.09752
+    bool differentiable_topk = false;
+    double topk_ratio = 9.0 / 8;  ///< how many it looks for, as a multiple of K
+    CoordinateDescentOptions descent = {};
   };
   StMoERouter(i64 width, Options options, Init& init);
   Routing route(const Tensor& x, const Tensor& mask, Context& context) const override;
@@ -50,6 +57,7 @@ struct StMoERouter : Router {
   Tensor threshold_train, threshold_eval;  ///< [K], buffers
 
  private:
+  Tensor gates_of(const Tensor& probabilities, const Tensor& best) const;
   Tensor taken(const Tensor& gates, const Tensor& chosen, Context& context) const;
 };
 

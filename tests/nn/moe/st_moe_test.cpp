@@ -245,6 +245,31 @@ TEST_CASE("StMoE: straight through: the value as before, the gradient that of di
   CHECK_GT(difference(grad(sum(plain.moe->forward(x, third) * w), {gate})[0], got[0]), 1e-3);
 }
 
+TEST_CASE("StMoE: differentiable_topk: other gates for the same choice, whose gradient reaches every expert's logit") {
+  const Tensor x = random_tensor({2, 12, 3}, 1, 0.1, 2), u = random_tensor({2, 2, 12}, 2, 0, 1);
+  StMoE::Options o = small(5, 2);
+  o.router.threshold_train = o.router.threshold_eval = {0};  // every second choice is taken
+  o.router.differentiable_topk = true;
+  for (const Tensor& mask : {Tensor{}, kMask}) {
+    Setup s(3, o);
+    const auto forward = [&](const std::vector<Tensor>& in) {
+      Context context = replaying(u, true, mask);
+      const Tensor y = s.moe->forward(in[0], context);
+      return sum(y * random_tensor(y.shape(), 5)) + s.moe->auxiliary_loss(context);
+    };
+    const GradReport report = gradcheck(*s.moe, forward, {x}, {.redraw = 20});
+    CHECK_MESSAGE(report.ok, report.text());
+    Context context = replaying(u, false, mask);
+    const Routing r = s.moe->route(x, context);
+    const Tensor best = top_k(r.probabilities, 2, -1).indices;
+    const Tensor scores = take_along(coordinate_descent(r.probabilities, 2.25), -1, best);
+    CHECK_LE(difference(r.gates, scores / sum(scores, -1, keep_dims)), 1e-15);
+    // Without the option, gates are a softmax over the chosen alone.
+    const Tensor d = grad(sum(r.combine * random_tensor(r.combine.shape(), 6)), {r.logits})[0];
+    CHECK_GT(amax(abs(d * (1.0 - cast(dense(sum(one_hot(best, 5), -2)), DType::f64)))).item(), 1e-3);
+  }
+}
+
 TEST_CASE("StMoE: no tensor of tokens x experts x capacity elements, forward or backward") {
   StMoE::Options o = small(8, 2);
   o.router.straight_through = true;
@@ -357,9 +382,8 @@ TEST_CASE("StMoE: errors") {
   CHECK_THROWS_WITH_AS(make({.capacity_factor_eval = -0.5}), "StMoE: capacity factors must be >= 0; got -0.5", Error);
   CHECK_THROWS_WITH_AS(make({.least_capacity = 0}), "StMoE: least_capacity must be >= 1; got 0", Error);
   CHECK_THROWS_WITH_AS(make({.gate_noise = -1}), "StMoE: gate_noise must be >= 0; got -1", Error);
-  CHECK_THROWS_WITH_AS(make({.differentiable_topk = true}),
-                       "StMoE: differentiable_topk (the coordinate descent of CoLT5) is not part of moegrad; got true",
-                       Error);
+  CHECK_THROWS_WITH_AS(make({.topk_ratio = 0.5}), "StMoE: topk_ratio must be >= 1; got 0.5", Error);
+  CHECK_THROWS_WITH_AS(make({.descent = {.eps = 0}}), "StMoE: eps must be above 0 and finite; got 0", Error);
   CHECK_THROWS_WITH_AS(make({}, 0.1),
                        "StMoE: the hidden size, 2/3 hidden_mult width, must be >= 1; got hidden_mult 0.1 and width 6",
                        Error);
