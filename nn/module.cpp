@@ -165,8 +165,10 @@ void Module::to(DType dtype) {
     if (!now) {
       before.push_back(*m.tensor);
       const Tensor& x = *m.tensor;
-      now = is_shape_only(x) ? view_of(zeros({1}, dtype, x.device()), x.shape(), x.strides(), 0)
-                             : cast(x.detach(), dtype);
+      const bool one_element = x.size() > 1 && std::count(x.strides().begin(), x.strides().end(), 0) == x.rank();
+      now = one_element
+                ? view_of(cast(view_of(x, {1}, {1}, x.body().offset), dtype), x.shape(), x.strides(), 0)  // still one
+                : cast(x.detach(), dtype);
       if (m.tensor->requires_grad()) now.requires_grad_();
     }
     *m.tensor = now;

@@ -35,7 +35,8 @@ Optimizer::Optimizer(const char* name, std::vector<ParameterGroup> groups, doubl
   std::set<std::string> known;
   std::set<const TensorBody*> bodies;
   for (ParameterGroup& group : groups) {
-    check(group.weight_decay >= 0, "weight_decay must not be negative", group.weight_decay);
+    check(group.weight_decay >= 0 && std::isfinite(group.weight_decay), "weight_decay must be finite and not negative",
+          group.weight_decay);
     check(group.lr_scale >= 0 && std::isfinite(group.lr_scale), "lr_scale must be finite and not negative",
           group.lr_scale);
     for (NamedTensor& p : group.parameters) {

@@ -7,6 +7,7 @@
 #include "nn/linear.h"
 #include "ops/arithmetic.h"
 #include "ops/reduce.h"
+#include "ops/views.h"
 #include "tests/support/check_op.h"
 
 using namespace moegrad;
@@ -144,4 +145,15 @@ TEST_CASE("module: summary") {
   CHECK(with_commas(-1234567) == "-1,234,567");
   CHECK(with_commas(123) == "123");
   CHECK(with_commas(-123) == "-123");
+}
+
+TEST_CASE("module: to() keeps the values of parameters that repeat them by strides of 0") {
+  Random random(1);
+  Init init(random);
+  Linear layer(3, 2, init);
+  layer.weight = expand(tensor({{5}, {7}}), {2, 3}).detach().requires_grad_();  // rows repeat
+  layer.bias = expand(tensor({4}), {2}).detach().requires_grad_();              // one number
+  layer.to(DType::f64);
+  CHECK(layer.weight.to_vector<double>() == std::vector<double>{5, 5, 5, 7, 7, 7});
+  CHECK(layer.bias.to_vector<double>() == std::vector<double>{4, 4});
 }

@@ -263,7 +263,10 @@ TEST_CASE("optimizers: settings out of range") {
   CHECK_THROWS_WITH_AS(RMSprop(one, {.alpha = 2}), "rmsprop: alpha must be in [0, 1]; got 2", Error);
   CHECK_THROWS_WITH_AS(Adagrad(one, {.initial = -1}), "adagrad: initial must not be negative; got -1", Error);
   CHECK_THROWS_WITH_AS(Lion(one, {.beta2 = 1}), "lion: beta2 must be in [0, 1); got 1", Error);
-  CHECK_THROWS_WITH_AS(Lion({{{{"w", w}}, -0.5}}, {}), "lion: weight_decay must not be negative; got -0.5", Error);
+  CHECK_THROWS_WITH_AS(Lion({{{{"w", w}}, -0.5}}, {}), "lion: weight_decay must be finite and not negative; got -0.5",
+                       Error);
+  CHECK_THROWS_WITH_AS(Lion({{{{"w", w}}, std::numeric_limits<double>::infinity()}}, {}),
+                       "lion: weight_decay must be finite and not negative; got inf", Error);
   Lion lion(one, {});
   CHECK_THROWS_WITH_AS(lion.set_lr(NAN), "lion: lr must be finite and not negative; got nan", Error);
   CHECK(lion.lr() == 1e-4);

@@ -75,6 +75,7 @@ TEST_CASE("cost: a recomputation costs what runs in it, and nothing for the rule
   };
   const std::map<std::string, Cost> plain = count(false), twice = count(true);
   CHECK_EQ(twice.count("checkpoint backward"), 0);
+  CHECK_EQ(twice.count("checkpoint"), 0);
   CHECK_EQ(twice.at("attention").calls, 2 * plain.at("attention").calls);
   CHECK_EQ(twice.at("attention backward").flops, plain.at("attention backward").flops);
 }
