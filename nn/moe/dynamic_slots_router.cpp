@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "nn/moe/router_gate.h"
 #include "ops/ops.h"
 
 namespace moegrad {
@@ -14,16 +15,6 @@ const DynamicSlotsRouter::Options& checked(const DynamicSlotsRouter::Options& o)
   if (!(o.noise.factor >= 0) || !std::isfinite(o.noise.factor))
     throw Error(fmt::format("DynamicSlotsRouter: the factor of the noise must be >= 0; got {}", o.noise.factor));
   return o;
-}
-
-void check_inputs(const Tensor& x, const Tensor& mask, i64 width) {
-  if (x.rank() != 3 || x.dim(2) != width)
-    throw ShapeError(fmt::format("DynamicSlotsRouter: x must be [G, N, {}]; got {}", width, to_string(x.shape())));
-  if (!mask) return;
-  if (mask.dtype() != DType::boolean) throw_dtype("DynamicSlotsRouter", "bool (the mask)", mask.dtype());
-  if (mask.shape() != Shape{x.dim(0), x.dim(1)})
-    throw ShapeError(fmt::format("DynamicSlotsRouter: the mask must be one of the rows of x {}; got {}",
-                                 to_string(x.shape()), to_string(mask.shape())));
 }
 
 // The mean of the kept tokens of each segment: [G, C, E, D], kept bool [G, C, E] or an empty handle -> [G, C, D]. Zeros
@@ -55,7 +46,7 @@ Tensor DynamicSlotsRouter::slot_vectors(const Tensor& segments, const Tensor& ke
 }
 
 Routing DynamicSlotsRouter::route(const Tensor& x_any, const Tensor& mask_any, Context& context) const {
-  check_inputs(x_any, mask_any, norm.gamma.dim(0));
+  check_router_input("DynamicSlotsRouter", x_any, norm.gamma.dim(0), mask_any);
   const i64 G = x_any.dim(0), N = x_any.dim(1), D = x_any.dim(2), E = options.experts;
   const i64 C = N / E + (N % E == 0 ? 0 : 1), added = C * E - N;
   const Tensor x = pad(widen(x_any), {{0, added}, {0, 0}});  // [G, C E, D]

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <limits>
-
 #include "ops/ops.h"
 
 namespace moegrad {
@@ -23,18 +21,12 @@ const Options& checked(const Options& o) {
   return o;
 }
 
-// A score that no token has: the last of all in top_k, and 0 in a softmax, which -infinity alone would turn into NaN.
-double lowest(const Tensor& x) {
-  return x.dtype() == DType::f64 ? std::numeric_limits<double>::lowest()
-                                 : static_cast<double>(std::numeric_limits<float>::lowest());
-}
-
 // softmax along the last axis over the entries that are there; 0 at the others, also where none is.
 Tensor softmax_where(const Tensor& x, const Tensor& there) {
   if (x.size() == 0) return x;
   if (!there) return softmax(x, -1);
   const Tensor away = logical_not(there);
-  return masked_fill(softmax(masked_fill(x, away, lowest(x)), -1), away, 0);
+  return masked_fill(softmax(masked_fill(x, away, lowest_score(x)), -1), away, 0);
 }
 
 // The gates of picked tokens [G, E, C], from the scores of all [G, E, N]; 0 in empty slots.
@@ -61,7 +53,8 @@ void ExpertChoiceRouter::members(Members& m) {
 Tensor ExpertChoiceRouter::pick(const Tensor& affinity, const Tensor& mask) const {
   const i64 tokens = affinity.dim(2), C = std::min(tokens, options.capacity.of(tokens, 1, options.experts));
   const Tensor none = scalar(-1, DType::i64);
-  Tensor picked = top_k(mask ? masked_fill(affinity, logical_not(mask), lowest(affinity)) : affinity, C, -1).indices;
+  Tensor picked =
+      top_k(mask ? masked_fill(affinity, logical_not(mask), lowest_score(affinity)) : affinity, C, -1).indices;
   if (mask) picked = where(take_along(mask, 2, picked), picked, none);
   if (!options.in_order) return picked;
   const Tensor empty_ones =
@@ -77,7 +70,7 @@ Tensor ExpertChoiceRouter::with_noise(const Tensor& input, const Tensor& scores,
   if (!noisy || !context.training || scores.size() == 0) return scores;
   Tensor deviation = noise.deviation(input, context);
   if (deviation) deviation = swap_axes(deviation, 1, 2);
-  return noise.apply(scores, deviation, 1, context).logits;
+  return noise.logits(scores, deviation, context);
 }
 
 Routing ExpertChoiceRouter::route(const Tensor& x, const Tensor& mask, Context& context) const {

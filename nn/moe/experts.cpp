@@ -20,8 +20,6 @@ void check_experts(const char* who, i64 experts) {
   if (experts < 1) throw Error(fmt::format("{}: experts must be >= 1; got {}", who, experts));
 }
 
-// A product would broadcast the weights of one expert to all slots.
-
 }  // namespace
 
 // ---- linear

@@ -7,11 +7,16 @@
 namespace moegrad {
 
 MoE::MoE(std::unique_ptr<Router> r, std::unique_ptr<Experts> e, double dropout)
-    : router(std::move(r)), experts(std::move(e)), output_dropout(dropout) {}
+    : router(std::move(r)), experts(std::move(e)), output_dropout(dropout) {
+  if (!router || !experts)
+    throw Error(fmt::format("MoE: it must have a router and experts; got no {}", router ? "experts" : "router"));
+}
 
-void MoE::members(Members& m) {
-  m.child("router", *router);
-  m.child("experts", *experts);
+void MoE::members(Members& m) { members_as(m, "router", "experts"); }
+
+void MoE::members_as(Members& m, std::string_view router_name, std::string_view experts_name) {
+  m.child(router_name, *router);
+  m.child(experts_name, *experts);
   if (shared) m.child("shared", *shared);
 }
 

@@ -13,12 +13,14 @@ namespace moegrad {
 ///            its own capacity (one_group: all tokens in one)
 ///   Mask     of the context, bool [.., N]: masked tokens are in no slot, and their routed part of y is 0
 ///   Shared   a layer that every token passes through, beside its experts
-///   Errors   ShapeError: x has fewer than two axes, the mask is not one of its rows
+///   Errors   Error: no router, no experts.  ShapeError: x has fewer than two axes, the mask is not one of its rows
 ///   Source   GShard (2020), arXiv:2006.16668, Algorithm 2, with slots in place of (expert, capacity)
 struct MoE : Layer {
   MoE(std::unique_ptr<Router> router, std::unique_ptr<Experts> experts, double dropout = 0);
   Tensor forward(const Tensor& x, Context& context) const override;
   void members(Members& m) override;
+  /// What `members` lists, where another project's state dictionary has other names; "" adds nothing to a name.
+  void members_as(Members& m, std::string_view router_name, std::string_view experts_name);
 
   /// forward is these two: what the router decides, and what a routing does with x.
   Routing route(const Tensor& x, Context& context) const;

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "nn/moe/losses.h"
+#include "nn/moe/router_gate.h"
 #include "ops/ops.h"
 
 namespace moegrad {
@@ -131,6 +132,7 @@ Tensor add_auxiliary(const BlockRouter::Options& o, const Rows& r, i64 k, Contex
 }  // namespace
 
 BlockDecision BlockRouter::decide(const Tensor& x_any, const Tensor& mask_any, Context& context) const {
+  check_router_input("MoEBlock", x_any, expert_embs.dim(0), mask_any);
   const i64 T = x_any.dim(0) * x_any.dim(1), E = options.experts;
   const bool experts_choose_items = options.expert_choice;
   if (experts_choose_items && T == 0)

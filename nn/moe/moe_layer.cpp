@@ -21,25 +21,15 @@ std::unique_ptr<Experts> experts_of(i64 width, const MixtureOptions& o, i64 acti
       init);
 }
 
-void name_flat(MoE& moe, Members& m) {
-  m.child("", *moe.router);
-  m.child("experts", *moe.experts);
-  if (moe.shared) m.child("shared", *moe.shared);
-}
-
 }  // namespace
 
-void MoELayer::members(Members& m) {
-  m.child("router", *router);
-  m.child("experts.experts", *experts);
-  if (shared) m.child("shared", *shared);
-}
+void MoELayer::members(Members& m) { members_as(m, "router", "experts.experts"); }
 
 TopkMoE::TopkMoE(i64 width, MixtureOptions o, i64 k, Init& init)
     : MoE(std::make_unique<TopKRouter>(width, TopKRouter::Options{.experts = o.experts, .k = k, .gate = kGate}, init),
           experts_of(width, o, k, init)) {}
 
-void TopkMoE::members(Members& m) { name_flat(*this, m); }
+void TopkMoE::members(Members& m) { members_as(m, "", "experts"); }
 
 ExpertChoiceMoE::ExpertChoiceMoE(i64 width, MixtureOptions o, double capacity_factor, Init& init)
     : MoE(std::make_unique<ExpertChoiceRouter>(
@@ -53,6 +43,6 @@ ExpertChoiceMoE::ExpertChoiceMoE(i64 width, MixtureOptions o, double capacity_fa
   one_group = true;
 }
 
-void ExpertChoiceMoE::members(Members& m) { name_flat(*this, m); }
+void ExpertChoiceMoE::members(Members& m) { members_as(m, "", "experts"); }
 
 }  // namespace moegrad

@@ -41,34 +41,30 @@ Tensor RouterNoise::input(const Tensor& x, Context& context) const {
 
 Tensor RouterNoise::deviation(const Tensor& x, Context& context) const {
   if (!context.training || options.kind != RouterNoiseKind::gaussian) return {};
-  return softplus(matmul(x, cast(weight, x.dtype()))) + options.floor;
+  return (softplus(matmul(x, cast(weight, x.dtype()))) + options.floor) * options.scale;
 }
 
 NoisyScores RouterNoise::forward(const Tensor& x, const Tensor& clean, i64 k, Context& context) const {
   return apply(clean, deviation(x, context), k, context);
 }
 
+Tensor RouterNoise::logits(const Tensor& clean, const Tensor& deviation, Context& context) const {
+  const auto draw = [&](Noise kind) { return context.noise(kind, clean.shape(), clean.dtype()); };
+  if (context.training && options.kind == RouterNoiseKind::gumbel)
+    return (clean + draw(Noise::gumbel) * options.scale) / options.temperature;
+  if (context.training && options.kind == RouterNoiseKind::gaussian) return clean + draw(Noise::normal) * deviation;
+  return clean;
+}
+
 NoisyScores RouterNoise::apply(const Tensor& clean, const Tensor& deviation, i64 k, Context& context) const {
-  NoisyScores y{clean, {}, deviation};
-  const DType dtype = clean.dtype();
-  if (context.training) switch (options.kind) {
-      case RouterNoiseKind::none:
-      case RouterNoiseKind::jitter: break;
-      case RouterNoiseKind::gumbel:
-        y.logits = (clean + context.noise(Noise::gumbel, clean.shape(), dtype) * options.scale) / options.temperature;
-        break;
-      case RouterNoiseKind::gaussian:
-        y.deviation = deviation * options.scale;
-        y.logits = clean + context.noise(Noise::normal, clean.shape(), dtype) * y.deviation;
-        break;
-      case RouterNoiseKind::simple: {
-        Shape shape{clean.dim(-1)};  // [E, ..]
-        for (int a = 0; a + 1 < clean.rank(); ++a) shape.push_back(clean.dim(a));
-        y.probabilities = simple_k_subset(clean, k, context.noise(Noise::uniform, shape, dtype));
-        return y;
-      }
-    }
-  y.probabilities = softmax(y.logits, -1);
+  NoisyScores y{logits(clean, deviation, context), {}, deviation};
+  if (!context.training || options.kind != RouterNoiseKind::simple) {
+    y.probabilities = softmax(y.logits, -1);
+    return y;
+  }
+  Shape shape{clean.dim(-1)};  // [E, ..]
+  for (int a = 0; a + 1 < clean.rank(); ++a) shape.push_back(clean.dim(a));
+  y.probabilities = simple_k_subset(clean, k, context.noise(Noise::uniform, shape, clean.dtype()));
   return y;
 }
 

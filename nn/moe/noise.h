@@ -51,6 +51,8 @@ struct RouterNoise : Module {
   /// in training, else an empty handle; and the scores, along whose last axis the best are taken.
   Tensor deviation(const Tensor& x, Context& context) const;
   NoisyScores apply(const Tensor& clean, const Tensor& deviation, i64 k, Context& context) const;
+  /// The noisy logits alone, without a softmax; those of the kind simple are the clean ones.
+  Tensor logits(const Tensor& clean, const Tensor& deviation, Context& context) const;
 
   Options options;
   Tensor weight;

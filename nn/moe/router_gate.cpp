@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 
 #include "nn/linear.h"
 #include "ops/ops.h"
@@ -35,6 +36,11 @@ void check_router_input(const char* who, const Tensor& x, i64 width, const Tenso
   if (mask.shape() != Shape{x.dim(0), x.dim(1)})
     throw ShapeError(
         fmt::format("{}: mask must be [G, N] = [{}, {}]; got {}", who, x.dim(0), x.dim(1), to_string(mask.shape())));
+}
+
+double lowest_score(const Tensor& x) {
+  return x.dtype() == DType::f64 ? std::numeric_limits<double>::lowest()
+                                 : static_cast<double>(std::numeric_limits<float>::lowest());
 }
 
 }  // namespace moegrad

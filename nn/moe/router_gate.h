@@ -29,4 +29,8 @@ struct RouterGate : Module {
 /// Throws ShapeError, DTypeError, by the name of `who`: x is not [G, N, D] with D = width, or a mask not bool [G, N].
 void check_router_input(const char* who, const Tensor& x, i64 width, const Tensor& mask);
 
+/// The least finite number of x's dtype, f32 or f64: a score that no token has. Last in top_k and 0 in a softmax, which
+/// -infinity, where all are masked, would turn into NaN.
+double lowest_score(const Tensor& x);
+
 }  // namespace moegrad

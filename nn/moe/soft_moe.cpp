@@ -45,7 +45,7 @@ Tensor in_form_of(const Tensor& x, const Tensor& y) {
 
 Tensor forward_normed(const char* who, const MoE& moe, const GammaNorm& norm, const Tensor& x, Context& context) {
   const Tensor tokens = as_tokens(who, x, norm.gamma.dim(0));
-  context.mask_of(who, {tokens.dim(0), tokens.dim(1)});
+  context.mask_of(who, {tokens.dim(0), tokens.dim(1)});  // so that a wrong mask is an error of this layer
   return in_form_of(x, moe.MoE::forward(norm.forward(tokens), context));
 }
 
@@ -88,9 +88,7 @@ Tensor SoftMoE::forward(const Tensor& x, Context& context) const {
 
 void SoftMoE::members(Members& m) {
   m.child("norm", norm);
-  m.child("", *router);
-  m.child("experts.experts", *experts);
-  if (shared) m.child("shared", *shared);
+  members_as(m, "", "experts.experts");
 }
 
 // ---- slots from the sequence
@@ -114,9 +112,7 @@ Tensor DynamicSlotsSoftMoE::forward(const Tensor& x, Context& context) const {
 
 void DynamicSlotsSoftMoE::members(Members& m) {
   m.child("norm", norm);
-  m.child("", *router);
-  m.child("experts", *experts);
-  if (shared) m.child("shared", *shared);
+  members_as(m, "", "experts");
 }
 
 }  // namespace moegrad

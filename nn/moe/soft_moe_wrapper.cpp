@@ -24,24 +24,17 @@ std::unique_ptr<Experts> make_experts(i64 experts, const MakeLayer& make, Init& 
 
 }  // namespace
 
+// In braces: what draws initial values comes in this order.
 SoftMoEWrapper::SoftMoEWrapper(i64 width, Options o, const MakeLayer& make, Init& init)
-    : MoE(make_router(width, o, init), nullptr), options(o) {
-  experts = make_experts(o.experts, make, init);
-}
+    : MoE{make_router(width, o, init), make_experts(o.experts, make, init)}, options(o) {}
 
 SoftMoEWrapper::SoftMoEWrapper(i64 width, Options o, std::unique_ptr<Experts> batch, Init& init)
-    : MoE(make_router(width, o, init), std::move(batch)), options(o) {
-  if (!experts) throw Error("SoftMoEWrapper: it must have experts; got none");
-}
+    : MoE(make_router(width, o, init), std::move(batch)), options(o) {}
 
 Tensor SoftMoEWrapper::forward(const Tensor& x, Context& context) const {
   return MoE::forward(options.normalize && options.average_normalized ? normalize(x, 2, -1) : x, context);
 }
 
-void SoftMoEWrapper::members(Members& m) {
-  m.child("", *router);
-  m.child("experts", *experts);
-  if (shared) m.child("shared", *shared);
-}
+void SoftMoEWrapper::members(Members& m) { members_as(m, "", "experts"); }
 
 }  // namespace moegrad

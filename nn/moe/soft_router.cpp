@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <limits>
 
+#include "nn/moe/router_gate.h"
 #include "ops/ops.h"
 
 namespace moegrad {
@@ -42,9 +42,7 @@ Routing soft_routing(const Tensor& logits_any, const SoftMask& mask, const SoftW
   check_mask("the mask of slots", mask.slots, {G, C});
 
   const Tensor out = left_out(mask);
-  // The least finite number and not -inf: a group that is masked throughout becomes uniform, not 0 / 0.
-  const double least = z.dtype() == DType::f64 ? std::numeric_limits<double>::lowest()
-                                               : static_cast<double>(std::numeric_limits<float>::lowest());
+  const double least = lowest_score(z);  // a group that is masked throughout becomes uniform, not 0 / 0
   const auto over = [&](const Tensor& x, const Axes& axes) {
     return x.size() == 0 ? x : softmax(fill(x, out, least), axes);
   };
@@ -101,8 +99,7 @@ Tensor SoftRouter::slot_vectors() const {
 }
 
 Routing SoftRouter::route(const Tensor& x_any, const Tensor& mask, Context& context) const {
-  if (x_any.rank() != 3 || x_any.dim(2) != width_)
-    throw ShapeError(fmt::format("SoftRouter: x must be [G, N, {}]; got {}", width_, to_string(x_any.shape())));
+  check_router_input("SoftRouter", x_any, width_, mask);
   const Tensor x = options.normalize_tokens ? normalize(widen(x_any), 2, -1) : widen(x_any);
   const Tensor logits = add_noise(einsum("gnd,ecd->gnec", x, slot_vectors()), options.noise, context);
   return soft_routing(logits, {.tokens = mask}, options.weights, x_any.dtype());

@@ -7,6 +7,7 @@
 
 #include "core/choose.h"
 #include "nn/moe/losses.h"
+#include "nn/moe/router_gate.h"
 #include "ops/ops.h"
 
 namespace moegrad {
@@ -135,6 +136,7 @@ Tensor straight_through(const Tensor& gates, const Slots& slots, DType dtype) {
 }  // namespace
 
 Routing StMoERouter::route(const Tensor& x, const Tensor& mask, Context& context) const {
+  check_router_input("StMoE", x, to_gates.weight.dim(1), mask);
   const i64 N = x.dim(1), E = options.experts;
   const Tensor logits = linear(widen(x), widen(to_gates.weight), {});  // [G, N, E]
   Tensor noisy = logits;
@@ -177,15 +179,9 @@ Tensor st_initial(Init& init, const Shape& shape, i64 outputs) {
 StMoE::StMoE(i64 w, Options o, Init& init) : StMoE(w, o, feed_forward_experts(w, o, init), init) {}
 
 StMoE::StMoE(i64 w, Options o, std::unique_ptr<Experts> e, Init& init)
-    : MoE(std::make_unique<StMoERouter>(w, o.router, init), std::move(e)), width(w), options(std::move(o)) {
-  check_rule(static_cast<bool>(experts), "it must have experts; got none");
-}
+    : MoE(std::make_unique<StMoERouter>(w, o.router, init), std::move(e)), width(w), options(std::move(o)) {}
 
-void StMoE::members(Members& m) {
-  m.child("gate", *router);
-  m.child("experts.experts", *experts);
-  if (shared) m.child("shared", *shared);
-}
+void StMoE::members(Members& m) { members_as(m, "gate", "experts.experts"); }
 
 Tensor StMoE::auxiliary_loss(const Context& context) const {
   const auto weighted = [&](const char* name, double weight) {

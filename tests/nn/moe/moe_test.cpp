@@ -218,6 +218,7 @@ TEST_CASE("MoE: options that make no sense are refused") {
                        "TopKRouter: k must be in [1, experts]; got k = 3, experts = 2", Error);
   CHECK_THROWS_WITH_AS(make_moe(4, {.capacity_factor = -1}, init),
                        "TopKRouter: capacity.factor must be >= 0 and finite; got -1", Error);
+  CHECK_THROWS_WITH_AS(MoE(nullptr, nullptr), "MoE: it must have a router and experts; got no router", Error);
 }
 
 TEST_CASE("MoE: nothing of size tokens x slots is allocated in forward or backward") {

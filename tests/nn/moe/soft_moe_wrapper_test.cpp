@@ -220,7 +220,7 @@ TEST_CASE("SoftMoEWrapper: wrong arguments are named") {
   CHECK_THROWS_WITH_AS(SoftMoEWrapper(D, {}, MakeLayer{}, made.init),
                        "SoftMoEWrapper: it must have something that makes layers; got none", Error);
   CHECK_THROWS_WITH_AS(SoftMoEWrapper(D, {}, std::unique_ptr<Experts>{}, made.init),
-                       "SoftMoEWrapper: it must have experts; got none", Error);
+                       "MoE: it must have a router and experts; got no experts", Error);
   const auto moe = linear_wrapper(made, true, true, D);
   Context context;
   // One expert's weights would broadcast.

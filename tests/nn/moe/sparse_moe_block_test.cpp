@@ -130,4 +130,10 @@ TEST_CASE("SparseMoEBlock: errors") {
                                      mult)
                              .c_str(),
                          Error);
+  const StMoERouter router(6, {.experts = 2}, init);
+  Context context;
+  CHECK_THROWS_WITH_AS(router.route(zeros({1, 3, 5}), {}, context), "StMoE: x must be [G, N, 6]; got [1, 3, 5]",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(router.route(zeros({2, 3, 6}), zeros({3, 2}, DType::boolean), context),
+                       "StMoE: mask must be [G, N] = [2, 3]; got [3, 2]", ShapeError);
 }

@@ -392,7 +392,7 @@ TEST_CASE("StMoE: errors") {
                        "6",
                        Error);
   CHECK_THROWS_WITH_AS(make({.experts = 0}), "StMoE: top_n must be in [2, experts]; got 2 of 0 experts", Error);
-  CHECK_THROWS_WITH_AS(StMoE(6, {}, nullptr, init), "StMoE: it must have experts; got none", Error);
+  CHECK_THROWS_WITH_AS(StMoE(6, {}, nullptr, init), "MoE: it must have a router and experts; got no experts", Error);
   Context context;
   CHECK_THROWS_WITH_AS(make({}).forward(zeros({1, 2, 6}), context),
                        "context: the layer needs random numbers; set Context::random to a Random", Error);
