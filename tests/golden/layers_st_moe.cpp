@@ -76,7 +76,8 @@ void add_routing(LayerRun& run, const Routing& r) {
 }
 
 void add_losses(LayerRun& run, const StMoE& moe, const Context& context, const LayerFile& file) {
-  const bool train = file.training;  // in evaluation the reference gives a constant [1]
+  const bool train = file.training;  // in evaluation the reference gives a constant [1], and ours must give none
+  must_be(train || context.losses.empty(), "losses in evaluation");
   const Tensor none = zeros({1}, file.dtype);
   run.outputs["balance_loss"] = train ? context.losses.at("load_balancing") : none;
   run.outputs["router_z_loss"] = train ? context.losses.at("router_z") : none;

@@ -261,5 +261,6 @@ TEST_CASE("losses: shapes and dtypes are checked") {
                        "balance_entropy_loss: probabilities must be [G, N, E] with E >= 1; got [2, 3]", ShapeError);
   CHECK_THROWS_WITH_AS(token_entropy_loss(zeros({2, 0})),
                        "token_entropy_loss: logits must be [.., E] with E >= 1; got [2, 0]", ShapeError);
-  CHECK_THROWS_AS(token_entropy_loss(zeros({2, 3}), zeros({2})), DTypeError);
+  CHECK_THROWS_WITH_AS(token_entropy_loss(zeros({2, 3}), zeros({2})),
+                       "token_entropy_loss: x must be bool (mask); got f32", DTypeError);
 }

@@ -209,7 +209,9 @@ TEST_CASE("MoEBlock: only items that an expert has are computed") {
   CHECK_GT(load[3], 0);
 }
 
-TEST_CASE("MoEBlock: gradients through the router with every noise and loss, masks, an expert without tokens") {
+TEST_CASE(
+    "MoEBlock: gradients through the router with gaussian and gumbel noise, every loss, masks, an expert without "
+    "tokens") {
   const Tensor x = random_tensor({3, 7, 3}, 1, 0.2, 1);
   const auto check = [&](BlockRouter::Options o, const Tensor& mask, const std::vector<i64>& noise_shape) {
     const Setup s(3, 4, {.router = o});
@@ -233,7 +235,7 @@ TEST_CASE("MoEBlock: gradients through the router with every noise and loss, mas
       const std::vector<i64> shape = experts_choose ? std::vector<i64>{1, 4, 21} : std::vector<i64>{1, 21, 4};
       for (const Auxiliary a : {Auxiliary::balance_entropy, Auxiliary::l2_mass_entropy, Auxiliary::load}) {
         BlockRouter::Options o = plain(3, 2, true, experts_choose);
-        o.noise.kind = Kind::gaussian;
+        o.noise = {.kind = Kind::gaussian, .initial_gain = 1};  // with zeros its deviation would not depend on x
         o.auxiliary = a;
         check(o, mask, shape);
       }
@@ -359,6 +361,11 @@ TEST_CASE("MoEBlock: errors") {
                        "MoEBlock: the auxiliary loss 'load' needs gaussian noise; got another kind", Error);
   Random random(1);
   Init init(random);
+  const BlockRouter router(4, plain(3, 1), init);
+  CHECK_THROWS_WITH_AS(router.route(zeros({2, 3, 5}), {}, context), "MoEBlock: x must be [G, N, 4]; got [2, 3, 5]",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(router.route(zeros({2, 3, 4}), zeros({2, 3}), context),
+                       "MoEBlock: x must be bool (mask); got f32", DTypeError);
   CHECK_THROWS_WITH_AS(MoEBlock(4, std::unique_ptr<Experts>{}, {}, init), "MoEBlock: it must have experts; got none",
                        Error);
   const Setup s(4, 4, {.router = plain(3, 1, false, true)});

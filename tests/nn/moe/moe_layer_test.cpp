@@ -172,12 +172,12 @@ TEST_CASE("MoELayer, TopkMoE, ExpertChoiceMoE: the projects' names and shapes") 
   CHECK_EQ(gated.state_dict()[1].tensor.shape(), Shape{6, 5});
 }
 
-TEST_CASE("TopkMoE, ExpertChoiceMoE: gradients of everything, with a mask and an expert that gets no token") {
+TEST_CASE("TopkMoE, ExpertChoiceMoE: gradients of everything, with a mask; an expert of TopkMoE gets no token") {
   Random random(7);
   Init init(random, DType::f64);
   const MixtureOptions options{.experts = 3, .hidden = 3, .activation = Activation::swiglu};
   TopkMoE tokens(4, options, 2, init);
-  ExpertChoiceMoE experts(4, options, 1.5, init);
+  ExpertChoiceMoE experts(4, options, 0.9, init);  // each picks 3 of 4
   {
     no_grad guard;
     for (i64 d = 0; d < 4; ++d) set_value(dynamic_cast<TopKRouter&>(*tokens.router).gate.weight, {d, 1}, -9);
@@ -193,9 +193,9 @@ TEST_CASE("TopkMoE, ExpertChoiceMoE: gradients of everything, with a mask and an
       for (const auto& [name, loss] : context.losses) y = y + loss;
       return y;
     };
-    const GradReport report = gradcheck(*layer, forward, {x}, {.most = 40});
+    const GradReport report = gradcheck(*layer, forward, {x}, {.most = 40, .redraw = 20});
     CHECK_MESSAGE(report.ok, report.table());
-    CHECK_EQ(load.to_vector<i64>() == std::vector<i64>{4, 0, 4}, layer == &tokens);
+    CHECK(load.to_vector<i64>() == (layer == &tokens ? std::vector<i64>{4, 0, 4} : std::vector<i64>{3, 3, 3}));
   }
 }
 

@@ -178,7 +178,7 @@ TEST_CASE("noise: the load is the expected number of tokens when one expert's no
 
 TEST_CASE("noise: gradients reach the router, its noise weight and the load") {
   const Tensor r = random_tensor({2, 3, 4}, 3), w = random_tensor({2, 3, 4}, 4);
-  Setup s(5, 4, {.kind = Kind::gaussian});
+  Setup s(5, 4, {.kind = Kind::gaussian, .initial_gain = 1});
   const auto forward = [&](const std::vector<Tensor>& in) {
     Context context{.training = true};
     context.replayed.tensors = {r};

@@ -193,19 +193,22 @@ TEST_CASE("SoftMoE: names, sizes and first values are those of soft-moe-pytorch"
   CHECK_EQ(dynamic.state_dict()[3].tensor.shape(), Shape{40, 10});
 }
 
-TEST_CASE("SoftMoE: dropout and noise in training come from the stream, and are off otherwise") {
-  Setup s;
-  SoftMoE layer(4, {.num_experts = 3, .num_slots = 2, .dropout = 0.5, .noise = {.factor = 1}}, s.init);
-  DynamicSlotsSoftMoE dynamic(4, {.num_experts = 2, .dropout = 0.5, .noise = {.factor = 1}}, s.init);
-  const Tensor x = random_tensor({2, 6, 4}, 1);
-  for (const MoE* moe : {static_cast<const MoE*>(&layer), static_cast<const MoE*>(&dynamic)}) {
-    Random a(5), b(5);
-    Context first{.training = true, .random = &a}, second{.training = true, .random = &b};
-    const Tensor y = moe->forward(x, first), quiet = moe->forward(x, s.context);
-    CHECK_EQ(difference(y, moe->forward(x, second)), 0);
-    CHECK_GT(difference(y, moe->forward(x, first)), 0.001);
-    CHECK_GT(difference(y, quiet), 0.001);
-    CHECK_EQ(difference(quiet, moe->forward(x, s.context)), 0);
+TEST_CASE("SoftMoE: dropout and noise in training each come from the stream, and are off otherwise") {
+  for (const auto& [dropout, noise] : {std::pair(0.5, 0.0), std::pair(0.0, 1.0)}) {
+    Setup s;
+    SoftMoE layer(4, {.num_experts = 3, .num_slots = 2, .dropout = dropout, .noise = {.factor = noise}}, s.init);
+    DynamicSlotsSoftMoE dynamic(4, {.num_experts = 2, .dropout = dropout, .noise = {.factor = noise}}, s.init);
+    const Tensor x = random_tensor({2, 6, 4}, 1);
+    for (const MoE* moe : {static_cast<const MoE*>(&layer), static_cast<const MoE*>(&dynamic)}) {
+      Random a(5), b(5);
+      Context first{.training = true, .random = &a}, second{.training = true, .random = &b};
+      const Tensor y = moe->forward(x, first), quiet = moe->forward(x, s.context);
+      CHECK_EQ(a.drawn(), 1);
+      CHECK_EQ(difference(y, moe->forward(x, second)), 0);
+      CHECK_GT(difference(y, moe->forward(x, first)), 0.001);
+      CHECK_GT(difference(y, quiet), 0.001);
+      CHECK_EQ(difference(quiet, moe->forward(x, s.context)), 0);
+    }
   }
 }
 

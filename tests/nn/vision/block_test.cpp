@@ -17,11 +17,14 @@ TEST_CASE("VisionBlock: x + ls1(attn(norm1 x)) and so on; names in PyTorch's ord
   for (const bool scaled : {false, true}) {
     VisionBlock block(4, {.attention = {.heads = 2}, .layer_scale = scaled ? std::optional(0.5) : std::nullopt},
                       std::make_unique<Mlp>(4, Mlp::Options{.hidden = 3}, init), init);
-    const Tensor x = random_tensor({2, 3, 4}, 2);
+    u64 seed = 30;  // no two norms or scales alike
+    for (const Member& m : block.named_parameters())
+      *m.tensor = random_tensor(m.tensor->shape(), ++seed).requires_grad_();
+    const Tensor x = random_tensor({2, 3, 4}, 2), one = ones({4}, DType::f64);
     Context context;
-    const double gamma = scaled ? 0.5 : 1;
-    const Tensor h = x + gamma * block.attn.forward(block.norm1.forward(x), context);
-    const Tensor want = h + gamma * block.mlp->forward(block.norm2.forward(h), context);
+    const Tensor ls1 = scaled ? block.ls1->gamma : one, ls2 = scaled ? block.ls2->gamma : one;
+    const Tensor h = x + ls1 * block.attn.forward(block.norm1.forward(x), context);
+    const Tensor want = h + ls2 * block.mlp->forward(block.norm2.forward(h), context);
     CHECK_LE(difference(block.forward(x, context), want), 1e-12);
     const StateDict state = block.state_dict();
     REQUIRE_EQ(state.size(), scaled ? 13 : 11);
