@@ -10,8 +10,27 @@ enum class Device : std::uint8_t { cpu, cuda };
 
 constexpr const char* name(Device d) { return d == Device::cpu ? "cpu" : "cuda"; }
 
-/// Throws DeviceError: this build or machine has no such device.
+/// Throws DeviceError, which says why: this build or machine has no such device.
 void check_device(const char* op, Device device);
+/// "cpu" or "cuda". Throws DeviceError: another name, or a device that this build or machine lacks.
+Device device_named(const std::string& name);
+
+/// Where tensors are made if nothing else is said. At first the CPU.
+Device default_device();
+/// Sets it for all threads. Throws DeviceError as check_device.
+void set_default_device(Device device);
+
+/// Another default device for the calling thread, while this object lives. Scopes nest.
+class DeviceScope {
+ public:
+  explicit DeviceScope(Device device);
+  ~DeviceScope();
+  DeviceScope(const DeviceScope&) = delete;
+  DeviceScope& operator=(const DeviceScope&) = delete;
+
+ private:
+  int outer_;
+};
 
 }  // namespace moegrad
 

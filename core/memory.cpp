@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "core/cuda.h"
 #include "core/device.h"
 
 namespace moegrad {
@@ -108,30 +109,54 @@ Ref<Storage> allocate(Device device, i64 count, DType dtype) {
   if (count > kMostBytes / byte_size(dtype))
     throw Error(fmt::format("memory: {} elements of {} are more than any machine has", count, name(dtype)));
   const i64 bytes = count * byte_size(dtype);
-  void* block = memory::allocate_block(kAlign + static_cast<std::size_t>(bytes));
-  auto* storage =
-      new (block) Storage{.device = device, .bytes = bytes, .data = static_cast<std::byte*>(block) + kAlign};
-  counts.allocations++;
-  counts.current_bytes += bytes;
-  counts.peak_bytes = std::max(counts.peak_bytes, counts.current_bytes);
+  Storage* storage = nullptr;
+  if (device == Device::cpu) {
+    void* block = memory::allocate_block(kAlign + static_cast<std::size_t>(bytes));
+    storage = new (block) Storage{.device = device, .bytes = bytes, .data = static_cast<std::byte*>(block) + kAlign};
+    counts.allocations++;
+    counts.current_bytes += bytes;
+    counts.peak_bytes = std::max(counts.peak_bytes, counts.current_bytes);
+  } else if constexpr (kWithCuda) {  // the header stays with the host
+    void* owner = nullptr;
+    auto* data = static_cast<std::byte*>(cuda::allocate(bytes, &owner));
+    storage =
+        new (memory::allocate_block(kAlign)) Storage{.device = device, .bytes = bytes, .data = data, .owner = owner};
+  }
   if (log_in_use) log_in_use->note(count, bytes);
   return Ref<Storage>(storage);
 }
 
 void Storage::destroy(Storage* s) {
-  const i64 bytes = s->bytes;
-  counts.current_bytes -= bytes;
+  const Storage storage = *s;
   s->~Storage();
-  memory::free_block(s, kAlign + static_cast<std::size_t>(bytes));
+  if (storage.device == Device::cpu) {
+    counts.current_bytes -= storage.bytes;
+    memory::free_block(s, kAlign + static_cast<std::size_t>(storage.bytes));
+  } else if constexpr (kWithCuda) {
+    memory::free_block(s, kAlign);
+    cuda::release(storage.data, storage.bytes, storage.owner);
+  }
 }
 
-memory::Stats memory::stats() {
+memory::Stats memory::stats(Device device) {
+  if constexpr (kWithCuda) {
+    if (device == Device::cuda) {
+      const cuda::MemoryStats s = cuda::memory_stats();
+      return {s.current_bytes, s.peak_bytes, s.cached_bytes, s.allocations};
+    }
+  }
   Stats s = counts;
   s.cached_bytes = cache_gone ? 0 : static_cast<i64>(cache.cached);
   return s;
 }
-void memory::reset_peak() { counts.peak_bytes = counts.current_bytes; }
-void memory::release_cache() {
+void memory::reset_peak(Device device) {
+  if constexpr (kWithCuda)
+    if (device == Device::cuda) return cuda::reset_peak();
+  counts.peak_bytes = counts.current_bytes;
+}
+void memory::release_cache(Device device) {
+  if constexpr (kWithCuda)
+    if (device == Device::cuda) return cuda::release_cache();
   if (!cache_gone) cache.release();
 }
 

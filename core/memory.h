@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <map>
 
+#include "core/device.h"
 #include "core/dtype.h"
 #include "core/fwd.h"
 #include "core/ref.h"
@@ -17,6 +18,7 @@ struct Storage {
   u32 version = 0;
   i64 bytes = 0;
   std::byte* data = nullptr;
+  void* owner = nullptr;  // of memory on a GPU: the pool it goes back to
   static void destroy(Storage* s);
 };
 
@@ -25,18 +27,19 @@ Ref<Storage> allocate(Device device, i64 count, DType dtype);
 
 namespace memory {
 
-/// What the calling thread's tensors on the CPU use, in bytes (headers and rounding not counted).
+/// What tensors use, in bytes (headers and rounding not counted): those of the calling thread on a CPU, those of all
+/// threads on a GPU.
 struct Stats {
   i64 current_bytes = 0;
   i64 peak_bytes = 0;
   i64 cached_bytes = 0;  ///< freed, kept for reuse
   i64 allocations = 0;   ///< storages made so far
 };
-Stats stats();
+Stats stats(Device device = default_device());
 /// Sets peak_bytes to current_bytes.
-void reset_peak();
+void reset_peak(Device device = default_device());
 /// Returns cached blocks to the system.
-void release_cache();
+void release_cache(Device device = default_device());
 
 /// Counts the storages made on this thread during its lifetime, by number of elements. Logs may be nested.
 class AllocationLog {

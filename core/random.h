@@ -16,7 +16,7 @@ struct Draw {
 /// A stream: hands out draw 0, 1, 2, .. of a step; `advance` begins the next step.
 class Random {
  public:
-  explicit Random(u64 seed, Device device = Device::cpu);
+  explicit Random(u64 seed, Device device = default_device());
   Draw next() { return {seed_, drawn_++, step_}; }
   void advance();
 

@@ -22,16 +22,19 @@ struct Key {
 //                     equal; high - low must be finite
 //   fill_normal       mean + deviation z, with z = random::normal<F>
 //   fill_integers     low + random::below(range): in [low, low + range), for 1 <= range < 2^64 (I: i32 or i64)
+//   next_step         to = from + 1, one element each
 //   fill_permutation  0, 1, .., n - 1 in an order of which all are equally likely
 //
 // clang-format off
 namespace cpu {
+void next_step(const i64* from, i64* to);
 template <class I> void fill_integers(I* y, i64 n, random::Key key, i64 low, u64 range);
 void fill_permutation(i64* y, i64 n, random::Key key);
 template <class F> void fill_uniform(F* y, i64 n, random::Key key, F low, F high);
 template <class F> void fill_normal(F* y, i64 n, random::Key key, F mean, F deviation);
 }
 namespace cuda {
+void next_step(const i64* from, i64* to);
 template <class I> void fill_integers(I* y, i64 n, random::Key key, i64 low, u64 range);
 void fill_permutation(i64* y, i64 n, random::Key key);
 template <class F> void fill_uniform(F* y, i64 n, random::Key key, F low, F high);

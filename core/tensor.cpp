@@ -6,6 +6,8 @@
 #include <memory>
 
 #include "core/autograd.h"
+#include "core/cuda.h"
+#include "core/fill.h"
 #include "core/nest.h"
 #include "core/structure.h"
 
@@ -46,22 +48,52 @@ std::byte* Tensor::bytes() const {
 
 namespace {
 
-// Copies in logical order between any two dtypes.
-template <class To, class From>
-void copy_values(const From* from, const Strides& from_strides, To* to, const Strides& to_strides, const Shape& shape) {
+Nest<2> copy_nest(const Shape& shape, const Strides& from, const Strides& to) {
   Nest<2> nest;
   nest.rank = std::max(shape.rank(), 1);
   for (int i = 0; i < shape.rank(); ++i) {
     nest.sizes[i] = shape[i];
-    nest.strides[0][i] = from_strides[i];
-    nest.strides[1][i] = to_strides[i];
+    nest.strides[0][i] = from[i];
+    nest.strides[1][i] = to[i];
   }
   merge_axes(nest);
+  return nest;
+}
+
+// Copies in logical order between any two dtypes, on the host.
+template <class To, class From>
+void copy_values(const From* from, const Strides& from_strides, To* to, const Strides& to_strides, const Shape& shape) {
+  const Nest<2> nest = copy_nest(shape, from_strides, to_strides);
   const i64 fs = nest.strides[0][nest.rank - 1], ts = nest.strides[1][nest.rank - 1];
   walk(nest, 0, shape.elements(), [&](const i64* offset, i64 n) {
     for (i64 i = 0; i < n; ++i) to[offset[1] + i * ts] = convert<To>(from[offset[0] + i * fs]);
   });
 }
+
+// The elements of x for the host: those of a CPU tensor as they lie, of any other a copy of the bytes that they span.
+class HostView {
+ public:
+  explicit HostView(const Tensor& x) : first_(x.bytes() + x.body().offset * byte_size(x.dtype())) {
+    if constexpr (kWithCuda)
+      if (x.device() == Device::cuda && x.size() > 0) copy(x);
+  }
+  template <class T> const T* data() const { return reinterpret_cast<const T*>(first_); }
+
+ private:
+  void copy(const Tensor& x) {
+    i64 low = 0, high = 0;  // of the elements, from the first one
+    for (int i = 0; i < x.rank(); ++i) {
+      const i64 reach = (x.shape()[i] - 1) * x.strides()[i];
+      (reach < 0 ? low : high) += reach;
+    }
+    const i64 width = byte_size(x.dtype());
+    bytes_ = std::make_unique_for_overwrite<std::byte[]>(static_cast<std::size_t>((high - low + 1) * width));
+    cuda::copy_to_host(bytes_.get(), first_ + low * width, (high - low + 1) * width);
+    first_ = bytes_.get() - low * width;
+  }
+  const std::byte* first_;
+  std::unique_ptr<std::byte[]> bytes_;
+};
 
 // Each element of x has a place of its own to write to.
 void check_writable(const char* op, const Tensor& x) {
@@ -76,9 +108,10 @@ void check_writable(const char* op, const Tensor& x) {
 }  // namespace
 
 template <class T> std::vector<T> Tensor::to_vector() const {
+  const HostView host(*this);
   const auto flat = std::make_unique<T[]>(static_cast<std::size_t>(size()));  // std::vector<bool> has no data()
   with_any(dtype(),
-           [&]<class From>() { copy_values(data<From>(), strides(), flat.get(), row_major(shape()), shape()); });
+           [&]<class From>() { copy_values(host.data<From>(), strides(), flat.get(), row_major(shape()), shape()); });
   return std::vector<T>(flat.get(), flat.get() + size());
 }
 template std::vector<float> Tensor::to_vector() const;
@@ -90,7 +123,8 @@ template std::vector<bool> Tensor::to_vector() const;
 
 double Tensor::item() const {
   if (size() != 1) throw ShapeError(fmt::format("item: x must have one element; got x {}", to_string(shape())));
-  return with_any(dtype(), [&]<class T>() { return convert<double>(*data<T>()); });
+  const HostView host(*this);
+  return with_any(dtype(), [&]<class T>() { return convert<double>(*host.data<T>()); });
 }
 
 void Tensor::assign(const Tensor& values) const {
@@ -111,8 +145,9 @@ void Tensor::assign(const Tensor& values) const {
     copy.assign(values);
     return assign(copy);
   }
+  const Nest<2> nest = copy_nest(shape(), values.strides(), strides());
   with_any(dtype(),
-           [&]<class T>() { copy_values(values.data<T>(), values.strides(), writable<T>(*this), strides(), shape()); });
+           [&]<class T>() { MOEGRAD_LAUNCH(device(), copy_elements, values.data<T>(), writable<T>(*this), nest); });
 }
 
 template <class T> T* writable(const Tensor& x) {
@@ -133,7 +168,7 @@ template bool* writable(const Tensor&);
 namespace {
 
 // Uninitialised values, for the op that a user called.
-Tensor make(const char* op, const Shape& shape, DType dtype, Device device = Device::cpu) {
+Tensor make(const char* op, const Shape& shape, DType dtype, Device device) {
   check_sizes(op, shape);
   check_device(op, device);
   auto* body = new TensorBody;
@@ -148,7 +183,15 @@ Tensor make(const char* op, const Shape& shape, DType dtype, Device device = Dev
 
 Tensor filled(const char* op, const Shape& shape, double value, DType dtype, Device device) {
   Tensor y = make(op, shape, dtype, device);
-  with_any(dtype, [&]<class T>() { std::fill_n(y.data<T>(), y.size(), convert<T>(value)); });
+  if (y.size() == 0) return y;
+  with_any(dtype, [&]<class T>() { MOEGRAD_LAUNCH(device, fill_value, y.data<T>(), y.size(), convert<T>(value)); });
+  return y;
+}
+
+Tensor line(const char* op, i64 count, const Line& values, DType dtype, Device device) {
+  Tensor y = make(op, {count}, dtype, device);
+  if (count == 0) return y;
+  with_any(dtype, [&]<class T>() { MOEGRAD_LAUNCH(device, fill_line, y.data<T>(), count, values); });
   return y;
 }
 
@@ -184,7 +227,7 @@ void flatten(const Literal& literal, int depth, const Shape& shape, std::vector<
 
 }  // namespace
 
-Tensor tensor(const Literal& values, DType dtype) {
+Tensor tensor(const Literal& values, DType dtype, Device device) {
   Shape shape;
   for (const Literal* at = &values; at->is_list; at = &at->list.front()) {
     shape.push_back(static_cast<i64>(at->list.size()));
@@ -192,29 +235,33 @@ Tensor tensor(const Literal& values, DType dtype) {
   }
   std::vector<double> flat;
   flatten(values, 0, shape, flat);
-  return from_vector(std::span<const double>(flat), shape, dtype);
+  return from_vector(std::span<const double>(flat), shape, dtype, device);
 }
 
-template <class T> Tensor from_vector(std::span<const T> values, const Shape& shape, DType dtype) {
+template <class T> Tensor from_vector(std::span<const T> values, const Shape& shape, DType dtype, Device device) {
   check_sizes("from_vector", shape);
   if (static_cast<i64>(values.size()) != shape.elements())
     throw ShapeError(fmt::format("from_vector: the shape must hold all values; got {} values for {}", values.size(),
                                  to_string(shape)));
-  Tensor y = empty(shape, dtype);
+  check_device("from_vector", device);
+  Tensor host = empty(shape, dtype, Device::cpu);
   with_any(dtype, [&]<class To>() {
-    To* to = y.data<To>();
+    To* to = host.data<To>();
     for (const T v : values) *to++ = convert<To>(v);
   });
+  if (device == Device::cpu) return host;
+  Tensor y = empty(shape, dtype, device);
+  if constexpr (kWithCuda) cuda::copy_to_device(y.bytes(), host.bytes(), y.body().storage->bytes);
   return y;
 }
-template Tensor from_vector(std::span<const float>, const Shape&, DType);
-template Tensor from_vector(std::span<const double>, const Shape&, DType);
-template Tensor from_vector(std::span<const bf16>, const Shape&, DType);
-template Tensor from_vector(std::span<const i32>, const Shape&, DType);
-template Tensor from_vector(std::span<const i64>, const Shape&, DType);
-template Tensor from_vector(std::span<const bool>, const Shape&, DType);
+template Tensor from_vector(std::span<const float>, const Shape&, DType, Device);
+template Tensor from_vector(std::span<const double>, const Shape&, DType, Device);
+template Tensor from_vector(std::span<const bf16>, const Shape&, DType, Device);
+template Tensor from_vector(std::span<const i32>, const Shape&, DType, Device);
+template Tensor from_vector(std::span<const i64>, const Shape&, DType, Device);
+template Tensor from_vector(std::span<const bool>, const Shape&, DType, Device);
 
-Tensor arange(double begin, double end, double step, DType dtype) {
+Tensor arange(double begin, double end, double step, DType dtype, Device device) {
   if (step == 0 || !std::isfinite(begin) || !std::isfinite(end) || !std::isfinite(step))
     throw Error(
         fmt::format("arange: begin, end and step must be finite and step not 0; got {}, {}, {}", begin, end, step));
@@ -223,30 +270,17 @@ Tensor arange(double begin, double end, double step, DType dtype) {
                                  name(dtype), begin, end, step));
   const double count = std::max(0.0, std::ceil((end - begin) / step));
   if (count > 1e15) throw ShapeError(fmt::format("arange: at most 10^15 values; got {}", count));
-  Tensor y = make("arange", {static_cast<i64>(count)}, dtype);
-  with_any(dtype, [&]<class T>() {
-    T* to = y.data<T>();
-    for (i64 i = 0; i < y.size(); ++i) to[i] = convert<T>(begin + static_cast<double>(i) * step);
-  });
-  return y;
+  return line("arange", static_cast<i64>(count), {begin, step}, dtype, device);
 }
 
-Tensor linspace(double first, double last, i64 count, DType dtype) {
-  Tensor y = make("linspace", {count}, dtype);
-  const double step = count > 1 ? (last - first) / static_cast<double>(count - 1) : 0;
-  with_any(dtype, [&]<class T>() {
-    T* to = y.data<T>();
-    for (i64 i = 0; i < count; ++i)
-      to[i] = convert<T>(i == count - 1 && i > 0 ? last : first + static_cast<double>(i) * step);
-  });
-  return y;
+Tensor linspace(double first, double last, i64 count, DType dtype, Device device) {
+  return line("linspace", count, {first, count > 1 ? (last - first) / static_cast<double>(count - 1) : 0, last}, dtype,
+              device);
 }
 
-Tensor eye(i64 n, DType dtype) {
-  Tensor y = filled("eye", {n, n}, 0, dtype, Device::cpu);
-  with_any(dtype, [&]<class T>() {
-    for (i64 i = 0; i < n; ++i) y.data<T>()[i * n + i] = convert<T>(1);
-  });
+Tensor eye(i64 n, DType dtype, Device device) {
+  Tensor y = filled("eye", {n, n}, 0, dtype, device);
+  view_of(y, {n}, Strides(1, n + 1), 0).assign(ones({n}, dtype, device));
   return y;
 }
 

@@ -63,6 +63,9 @@ class Tensor {
   /// All values in logical order, converted to T. Synchronises.
   template <class T> std::vector<T> to_vector() const;
 
+  /// The same values on another device, in row-major order; x itself where it is there already. A graph op (ops/cast.h).
+  Tensor to(Device device) const;
+
   /// x[i] along the first axis; a view.  x.index({1, Range{2, 5}, kAll, -1}): one entry per axis; a view.
   Tensor operator[](i64 i) const;
   Tensor index(std::initializer_list<Index> entries) const;
@@ -115,30 +118,34 @@ struct Literal {
 };
 
 /// Uninitialised values.
-Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
+Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = default_device());
 Tensor empty_like(const Tensor& x);
-Tensor full(const Shape& shape, double value, DType dtype = DType::f32, Device device = Device::cpu);
-Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
-Tensor ones(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
+Tensor full(const Shape& shape, double value, DType dtype = DType::f32, Device device = default_device());
+Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = default_device());
+Tensor ones(const Shape& shape, DType dtype = DType::f32, Device device = default_device());
 Tensor zeros_like(const Tensor& x);
 Tensor ones_like(const Tensor& x);
 Tensor full_like(const Tensor& x, double value);
 /// A scalar.
-Tensor scalar(double value, DType dtype = DType::f32, Device device = Device::cpu);
+Tensor scalar(double value, DType dtype = DType::f32, Device device = default_device());
 /// tensor({{1, 2}, {3, 4}}). Throws ShapeError: rows of different lengths.
-Tensor tensor(const Literal& values, DType dtype = DType::f32);
+Tensor tensor(const Literal& values, DType dtype = DType::f32, Device device = default_device());
 /// Values in row-major order. Throws ShapeError: their number is not that of the shape.
-template <class T> Tensor from_vector(std::span<const T> values, const Shape& shape, DType dtype = dtype_of<T>);
-template <class T> Tensor from_vector(const std::vector<T>& values, const Shape& shape, DType dtype = dtype_of<T>) {
-  return from_vector(std::span<const T>(values), shape, dtype);
+template <class T>
+Tensor from_vector(std::span<const T> values, const Shape& shape, DType dtype = dtype_of<T>,
+                   Device device = default_device());
+template <class T>
+Tensor from_vector(const std::vector<T>& values, const Shape& shape, DType dtype = dtype_of<T>,
+                   Device device = default_device()) {
+  return from_vector(std::span<const T>(values), shape, dtype, device);
 }
 /// begin, begin + step, .. below end (above, for a negative step). Throws Error: step is 0, or not finite; DTypeError:
 /// begin or step is a fraction and dtype (the default is i64) an integer.
-Tensor arange(double begin, double end, double step = 1, DType dtype = DType::i64);
+Tensor arange(double begin, double end, double step = 1, DType dtype = DType::i64, Device device = default_device());
 /// `count` values from first to last, both included.
-Tensor linspace(double first, double last, i64 count, DType dtype = DType::f32);
+Tensor linspace(double first, double last, i64 count, DType dtype = DType::f32, Device device = default_device());
 /// Identity matrix [n, n].
-Tensor eye(i64 n, DType dtype = DType::f32);
+Tensor eye(i64 n, DType dtype = DType::f32, Device device = default_device());
 
 /// A handle to part of the storage of x: no copy, no graph. For ops only.
 Tensor view_of(const Tensor& x, const Shape& shape, const Strides& strides, i64 offset);

@@ -1,28 +1,19 @@
 #include "ops/cast.h"
 
 #include "core/autograd.h"
+#include "core/cuda.h"
 #include "core/structure.h"
 #include "ops/loops.h"
 
 namespace moegrad {
 namespace {
 
-// To bf16 the loop rounds, when it stores the value.
-template <class To> struct Convert {
-  template <class From> MOEGRAD_HD auto operator()(From v) const {
-    if constexpr (std::is_same_v<To, bf16>)
-      return v;
-    else
-      return convert<To>(v);
-  }
-};
-
 Tensor copy_as(const Tensor& x, DType dtype) {
   Tensor y = empty(x.shape(), dtype, x.device());
   const Nest<2> nest = nest_over<2>(x.shape(), {&x, &y});
   with_any(x.dtype(), [&]<class From>() {
     with_any(dtype, [&]<class To>() {
-      using Op = std::conditional_t<std::is_same_v<From, To>, formula::Same, Convert<To>>;
+      using Op = std::conditional_t<std::is_same_v<From, To>, formula::Same, formula::Convert<To>>;
       MOEGRAD_LAUNCH(x.device(), map1, Op{}, x.data<From>(), y.data<To>(), nest);
     });
   });
@@ -42,6 +33,24 @@ Tensor cast(const Tensor& x, DType dtype) {
 
 Tensor widen(const Tensor& x) { return x && x.dtype() == DType::bf16 ? cast(x, DType::f32) : x; }
 Tensor narrow(const Tensor& y) { return cast(y, DType::bf16); }
+
+Tensor Tensor::to(Device wanted) const {
+  if (device() == wanted) return *this;
+  check_device("to", wanted);
+  const Tensor from = moegrad::contiguous(*this);
+  Tensor y = empty(shape(), dtype(), wanted);
+  if constexpr (kWithCuda) {
+    const i64 bytes = size() * byte_size(dtype());
+    const std::byte* data = from.bytes() + from.body().offset * byte_size(dtype());
+    if (wanted == Device::cuda)
+      cuda::copy_to_device(y.bytes(), data, bytes);
+    else
+      cuda::copy_to_host(y.bytes(), data, bytes);
+  }
+  if (!is_float(dtype())) return y;
+  const Device back = device();
+  return record("to", y, {*this}, saves(kNone), [back](const GradArgs& g) -> Grads { return {g.dy.to(back)}; });
+}
 
 Tensor contiguous(const Tensor& x) {
   if (x.is_contiguous()) return dense(x);

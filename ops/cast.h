@@ -1,5 +1,6 @@
 // Copies: to another dtype, to row-major order.
 #pragma once
+#include "core/dtype.h"
 #include "core/tensor.h"
 
 namespace moegrad {
@@ -22,5 +23,17 @@ Tensor contiguous(const Tensor& x);
 /// computed in f32, too, and rounded once.
 Tensor widen(const Tensor& x);   ///< bf16 as f32; anything else, also an empty handle, as it is
 Tensor narrow(const Tensor& y);  ///< f32 as bf16
+
+namespace formula {
+// To bf16 the loop rounds, when it stores the value.
+template <class To> struct Convert {
+  template <class From> MOEGRAD_HD auto operator()(From v) const {
+    if constexpr (std::is_same_v<To, bf16>)
+      return v;
+    else
+      return convert<To>(v);
+  }
+};
+}  // namespace formula
 
 }  // namespace moegrad

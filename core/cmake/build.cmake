@@ -2,8 +2,6 @@
 
 if(NOT MOEGRAD_CUDA MATCHES "^(OFF|NVCC|EMULATED)$")
   message(FATAL_ERROR "MOEGRAD_CUDA must be OFF, NVCC or EMULATED; got '${MOEGRAD_CUDA}'")
-elseif(NOT MOEGRAD_CUDA STREQUAL "OFF")
-  message(FATAL_ERROR "MOEGRAD_CUDA=${MOEGRAD_CUDA}: there is no cuda/ backend yet; use MOEGRAD_CUDA=OFF")
 endif()
 
 if(PROJECT_IS_TOP_LEVEL)
@@ -19,27 +17,35 @@ if(PROJECT_IS_TOP_LEVEL)
   endif()
 endif()
 
+function(moegrad_cxx_options target)
+  foreach(option IN LISTS ARGN)
+    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${option}>)
+  endforeach()
+endfunction()
+
 # The flags of our own targets. They are private: a program that links moegrad keeps its own.
 function(moegrad_flags target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF COMPILE_WARNING_AS_ERROR ${MOEGRAD_WERROR})
-  target_compile_options(${target} PRIVATE
+  moegrad_cxx_options(${target}
     -Wall -Wextra -Wpedantic -Wnon-virtual-dtor -Wold-style-cast
     -Wno-missing-field-initializers  # {.stride = 2} leaves the other options at their defaults
     -fno-math-errno -fno-trapping-math)  # no value changes; loops with sqrt or a comparison vectorise
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr
+    -Werror=all-warnings -Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers>)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    target_compile_options(${target} PRIVATE -Wshadow=local
+    moegrad_cxx_options(${target} -Wshadow=local
       -Wno-restrict)  # false alarms on std::string + "text" in GCC 12
   else()
-    target_compile_options(${target} PRIVATE -Wshadow)
+    moegrad_cxx_options(${target} -Wshadow)
   endif()
   if(MOEGRAD_NATIVE)
-    target_compile_options(${target} PRIVATE -march=native)
+    moegrad_cxx_options(${target} -march=native)
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 12
         AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
       # GCC 12 with AVX-512 stores constants such as {1, 1, 0, 0} as {1, 1, 1, 1} (tests/core/compiler_test.cpp), but
       # not in pieces of 128 bits. This is about copies of constants only; loops use wide registers as before.
-      target_compile_options(${target} PRIVATE -mmove-max=128 -mstore-max=128)
+      moegrad_cxx_options(${target} -mmove-max=128 -mstore-max=128)
     endif()
   endif()
   if(MOEGRAD_SANITIZE)
@@ -85,7 +91,11 @@ endif()
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 include(core/cmake/openblas.cmake)
 
-set(MOEGRAD_WITH_CUDA false)
+if(MOEGRAD_CUDA STREQUAL "OFF")
+  set(MOEGRAD_WITH_CUDA false)
+else()
+  set(MOEGRAD_WITH_CUDA true)
+endif()
 configure_file(core/config.h.in generated/core/config.h @ONLY)
 
 add_library(moegrad STATIC core/fwd.h)
@@ -99,3 +109,4 @@ target_include_directories(moegrad PUBLIC
 target_link_libraries(moegrad
   PUBLIC fmt::fmt OpenMP::OpenMP_CXX
   PRIVATE moegrad::openblas $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>)
+include(core/cmake/cuda.cmake)

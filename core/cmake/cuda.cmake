@@ -1,0 +1,40 @@
+# The GPU backend, in one of two ways (MOEGRAD_CUDA):
+#   NVCC      the CUDA Toolkit compiles cuda/*.cu. cudart is linked statically and looks for the driver when it is first
+#             asked for a GPU, so that programs start, and run on the CPU, on machines without one.
+#   EMULATED  the host compiler compiles the same files against tests/cuda_on_cpu/, which runs kernels on the CPU: for
+#             tests on machines without a GPU.
+
+if(MOEGRAD_CUDA STREQUAL "NVCC")
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 90-real 80-virtual)  # Hopper, and whatever the driver can make of the code for Ampere
+  endif()
+  enable_language(CUDA)
+  if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25.1 does not know it yet
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+    set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+  endif()
+  find_package(CUDAToolkit REQUIRED)
+  if(MOEGRAD_CCACHE AND NOT DEFINED CMAKE_CUDA_COMPILER_LAUNCHER)
+    set(CMAKE_CUDA_COMPILER_LAUNCHER ${CMAKE_CXX_COMPILER_LAUNCHER})
+  endif()
+  set_target_properties(moegrad PROPERTIES CUDA_STANDARD 20 CUDA_EXTENSIONS OFF)
+  target_link_libraries(moegrad PRIVATE CUDA::cudart_static CUDA::cublas)
+elseif(MOEGRAD_CUDA STREQUAL "EMULATED")
+  add_subdirectory(tests/cuda_on_cpu)
+  target_link_libraries(moegrad PRIVATE $<BUILD_INTERFACE:cuda_on_cpu>)
+endif()
+
+# moegrad_cuda(softmax.cu): cuda/softmax.cu, where there is a GPU backend
+function(moegrad_cuda file)
+  set(source ${PROJECT_SOURCE_DIR}/cuda/${file})
+  if(NOT EXISTS ${source})
+    message(FATAL_ERROR "The GPU backend needs cuda/${file}, which does not exist")
+  endif()
+  if(MOEGRAD_CUDA STREQUAL "OFF")
+    return()
+  endif()
+  target_sources(moegrad PRIVATE ${source})
+  if(MOEGRAD_CUDA STREQUAL "EMULATED" AND file MATCHES "[.]cu$")
+    set_source_files_properties(${source} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS -Wno-unknown-pragmas)
+  endif()
+endfunction()
