@@ -42,8 +42,8 @@ Tensor service_order(Priority priority, const Tensor& scores, Context& context) 
 Slots ordered_capacity_slots(const Tensor& chosen, const Tensor& order, i64 experts, i64 capacity) {
   if (!order) return capacity_slots(chosen, experts, capacity);
   const Slots served = capacity_slots(take_along(chosen, 1, unsqueeze(order, -1)), experts, capacity);
-  const Tensor none = scalar(-1, DType::i64), choices = scalar(static_cast<double>(chosen.dim(2)), DType::i64);
-  const Tensor used = ge(served.token, scalar(0, DType::i64));
+  const Tensor none = scalar_like(-1, chosen), choices = scalar_like(static_cast<double>(chosen.dim(2)), chosen);
+  const Tensor used = ge(served.token, scalar_like(0, served.token));
   const Tensor token = take_along(order, 1, served.token), k = served.row - served.token * choices;
   return {where(used, token * choices + k, none), where(used, token, none), {}};
 }

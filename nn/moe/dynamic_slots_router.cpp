@@ -21,9 +21,9 @@ const DynamicSlotsRouter::Options& checked(const DynamicSlotsRouter::Options& o)
 // where none is kept.
 Tensor mean_of_kept(const Tensor& segments, const Tensor& kept) {
   if (!kept) return mean(segments, 2);
-  const Tensor total = sum(where(unsqueeze(kept, -1), segments, zeros({}, segments.dtype())), 2);
+  const Tensor total = sum(where(unsqueeze(kept, -1), segments, scalar_like(0, segments)), 2);
   const Tensor count = cast(sum(kept, -1, keep_dims), segments.dtype());  // [G, C, 1]
-  return total / maximum(count, scalar(1, segments.dtype()));
+  return total / maximum(count, scalar_like(1, segments));
 }
 
 }  // namespace
@@ -50,7 +50,7 @@ Routing DynamicSlotsRouter::route(const Tensor& x_any, const Tensor& mask_any, C
   const i64 G = x_any.dim(0), N = x_any.dim(1), D = x_any.dim(2), E = options.experts;
   const i64 C = N / E + (N % E == 0 ? 0 : 1), added = C * E - N;
   const Tensor x = pad(widen(x_any), {{0, added}, {0, 0}});  // [G, C E, D]
-  Tensor mask = mask_any || added == 0 ? mask_any : ones({G, N}, DType::boolean);
+  Tensor mask = mask_any || added == 0 ? mask_any : ones({G, N}, DType::boolean, x.device());
   if (mask) mask = pad(mask, {{0, added}});
 
   const Tensor kept = mask ? reshape(mask, {G, C, E}) : Tensor{};

@@ -34,7 +34,7 @@ Tensor gates_of(ChoiceGates kind, const Tensor& scores, const Tensor& probabilit
   if (probabilities) return take_along(probabilities, 2, picked);
   const Tensor logits = take_along(scores, 2, picked);  // 0 in empty slots
   if (kind == ChoiceGates::logits) return logits;
-  const Tensor used = ge(picked, scalar(0, DType::i64));
+  const Tensor used = ge(picked, scalar_like(0, picked));
   return kind == ChoiceGates::over_picked ? softmax_where(logits, used)
                                           : masked_fill(sigmoid(logits), logical_not(used), 0);
 }
@@ -52,14 +52,14 @@ void ExpertChoiceRouter::members(Members& m) {
 // The tokens [G, E, C] that experts pick; -1 where there is none left. affinity [G, E, N], mask [G, 1, N].
 Tensor ExpertChoiceRouter::pick(const Tensor& affinity, const Tensor& mask) const {
   const i64 tokens = affinity.dim(2), C = std::min(tokens, options.capacity.of(tokens, 1, options.experts));
-  const Tensor none = scalar(-1, DType::i64);
+  const Tensor none = scalar(-1, DType::i64, affinity.device());
   Tensor picked =
       top_k(mask ? masked_fill(affinity, logical_not(mask), lowest_score(affinity)) : affinity, C, -1).indices;
   if (mask) picked = where(take_along(mask, 2, picked), picked, none);
   if (!options.in_order) return picked;
-  const Tensor empty_ones =
-      arange(static_cast<double>(tokens), static_cast<double>(tokens + C));  // behind all, no ties
-  const Tensor key = where(lt(picked, scalar(0, DType::i64)), empty_ones, picked);
+  const Tensor empty_ones = arange(static_cast<double>(tokens), static_cast<double>(tokens + C), 1, DType::i64,
+                                   picked.device());  // behind all, no ties
+  const Tensor key = where(lt(picked, scalar_like(0, picked)), empty_ones, picked);
   return take_along(picked, 2, argsort(key, -1));
 }
 
@@ -90,7 +90,7 @@ Routing ExpertChoiceRouter::route(const Tensor& x, const Tensor& mask, Context& 
   Routing r = experts_choose(gates, picked, x.dim(1), x.dtype());
   r.logits = logits;
   if (probabilities) r.probabilities = swap_axes(probabilities, 1, 2);
-  if (mask) r.dropped = where(mask, r.dropped, scalar(0, DType::i64));
+  if (mask) r.dropped = where(mask, r.dropped, scalar_like(0, r.dropped));
   options.losses.add(context, r, {.importance = options.losses.importance ? sum(gates, {0, 2}) : Tensor{}}, mask);
   context.record("load", r.load);
   context.record("dropped", sum(r.dropped));

@@ -68,7 +68,7 @@ struct Draws {
 // Pr(bit i is one | `left` of the bits 0 .. i are), [.., 1].
 Tensor chance(const Draws& d, i64 i, const Tensor& left) {
   const auto at = static_cast<std::size_t>(i);
-  const Tensor with = take_along(d.rows[at], -1, left - scalar(1, DType::i64));
+  const Tensor with = take_along(d.rows[at], -1, left - scalar_like(1, left));
   return exp(with + slice(d.one, -1, {i, i + 1}) - take_along(d.rows[at + 1], -1, left));
 }
 
@@ -81,8 +81,8 @@ template <class Meet> Tensor draw_bits(const Draws& d, Meet meet) {
     const Tensor u = unsqueeze(select(d.uniform, 0, d.n - 1 - i), -1);
     if (!left) left = full(u.shape(), static_cast<double>(d.k), DType::i64, u.device());
     const Tensor p = chance(d, i, left);
-    const Tensor needed = gt(left, scalar(static_cast<double>(i), DType::i64));
-    const Tensor wanted = gt(left, scalar(0, DType::i64));
+    const Tensor needed = gt(left, scalar_like(static_cast<double>(i), left));
+    const Tensor wanted = gt(left, scalar_like(0, left));
     meet(logical_and(wanted, logical_not(needed)), u, p);
     const Tensor bit = logical_and(wanted, logical_or(needed, lt(u, p)));
     left = left - cast(bit, DType::i64);

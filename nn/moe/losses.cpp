@@ -60,7 +60,7 @@ Tensor terms_of(const char* who, const Tensor& p, const Tensor& chosen, const Te
   check_probabilities(who, p, mask);
   const i64 experts = p.dim(2), choices = std::max<i64>(chosen.dim(2), 1);
   const Tensor here = mask ? unsqueeze(mask, -1) : Tensor{};
-  const Tensor counted = mask ? where(here, chosen, scalar(-1, DType::i64)) : chosen;
+  const Tensor counted = mask ? where(here, chosen, scalar_like(-1, chosen)) : chosen;
   const Tensor counts = cast(dense(sum(one_hot(counted, experts), {1, 2})), p.dtype());  // [G, E], no gradient
   const Tensor share_of_token = unsqueeze(per_token(select(p, 2, 0), mask, {1}), -1);    // [G, 1]
   const Tensor f = counts * share_of_token / static_cast<double>(share == Share::choices ? choices : 1);
@@ -123,7 +123,7 @@ Tensor balance_entropy_loss(const Tensor& p, const Tensor& mask) {
   const Tensor mean_p = total * per_token(first, mask, {0, 1});  // [E]
   // Below 1e-30 the slope of the logarithm would no longer cancel against that of the softmax.
   const Tensor entropy = neg(sum(mean_p * log(clamp(mean_p, 1e-30, 2))));
-  const Tensor some = mask ? any(mask) : full({}, first.size() > 0 ? 1 : 0, DType::boolean);
+  const Tensor some = mask ? any(mask) : full({}, first.size() > 0 ? 1 : 0, DType::boolean, p.device());
   return where(some, std::log(static_cast<double>(p.dim(2))) - entropy, scalar_like(0, p));
 }
 

@@ -37,7 +37,7 @@ Tensor MoDLayer::process(const Tensor& x, const Routing& r, Context& context) co
   {
     const bool masked = static_cast<bool>(context.mask);
     const Unmasked inside(context);
-    if (masked) context.mask = ge(r.token, scalar(0, DType::i64));
+    if (masked) context.mask = ge(r.token, scalar_like(0, r.token));
     const Inside here(context, options.block_name);
     out = block->forward(slots, context);
   }

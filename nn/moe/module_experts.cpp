@@ -40,7 +40,7 @@ Tensor ModuleExperts::forward(const Tensor& slots, const Routing& r, Context& co
   check_expert_count("ModuleExperts", static_cast<i64>(layers.size()), r);
   const Unmasked inside(context);
   Tensor used;  // bool [G, P]: slots that hold a token, where some may not
-  if (r.token && !r.begin && slots.rank() == 3) used = ge(r.token, scalar(0, DType::i64));
+  if (r.token && !r.begin && slots.rank() == 3) used = ge(r.token, scalar_like(0, r.token));
   const std::vector<i64> begin = begins(r);
   std::vector<Tensor> parts;
   for (std::size_t e = 0; e < layers.size(); ++e) {
@@ -85,7 +85,7 @@ Tensor ExpertGroups::forward(const Tensor& slots, const Routing& r, Context& con
               to = begin[static_cast<std::size_t>(last)];
     Routing own{.dispatch = slice(r.dispatch, 1, {from, to}), .experts = groups[i].experts};
     if (r.token) own.token = slice(r.token, 1, {from, to});
-    if (r.begin) own.begin = slice(r.begin, 0, {first, last + 1}) - scalar(static_cast<double>(from), DType::i64);
+    if (r.begin) own.begin = slice(r.begin, 0, {first, last + 1}) - scalar_like(static_cast<double>(from), r.begin);
     parts.push_back(groups[i].members->forward(slice(slots, 1, {from, to}), own, context));
     first = last;
   }

@@ -33,7 +33,7 @@ Tensor at_least(const Tensor& x, double low) { return clamp(x, low, INFINITY); }
 Tensor BlockDecision::selected() const {
   const i64 T = routing.probabilities.dim(1), E = routing.probabilities.dim(2);
   const Tensor counts = experts_chose ? dense(sum(one_hot(picks, T), 1)) : transpose(dense(sum(one_hot(picks, E), 1)));
-  return gt(counts, scalar(0, DType::i64));  // [E, T]
+  return gt(counts, scalar_like(0, counts));  // [E, T]
 }
 
 Tensor BlockDecision::routing_matrix() const {
@@ -85,7 +85,7 @@ struct Rows {
 
 Tensor picks_of(const Rows& r, i64 k) {
   const Tensor picks = top_k(r.probabilities, std::min(k, r.probabilities.dim(-1)), -1).indices;
-  const Tensor none = scalar(-1, DType::i64);
+  const Tensor none = scalar_like(-1, picks);
   if (r.row_mask) return where(unsqueeze(r.row_mask, -1), picks, none);
   if (r.column_mask) return where(index_select(r.column_mask[0], 0, picks), picks, none);
   return picks;
@@ -158,7 +158,7 @@ BlockDecision BlockRouter::decide(const Tensor& x_any, const Tensor& mask_any, C
   if (experts_choose_items) {
     d.routing = experts_choose(slice(gates, 1, {0, E}), slice(rows.picks, 1, {0, E}), T, x_any.dtype());
   } else {
-    const Tensor none = scalar(-1, DType::i64), hole = scalar(static_cast<double>(E), DType::i64);
+    const Tensor none = scalar_like(-1, rows.picks), hole = scalar_like(static_cast<double>(E), rows.picks);
     const Tensor chosen = where(eq(rows.picks, hole), none, rows.picks);
     d.routing = tokens_choose(gates, chosen, sorted_slots(chosen[0], E), E, x_any.dtype());
   }

@@ -76,7 +76,8 @@ namespace {
 // (k+1)-th largest of all for those in the first k, and the k-th for the rest.
 Tensor noisy_thresholds(const Tensor& noisy, i64 k) {
   const Ordered best = top_k(noisy, k + 1, -1);
-  const Tensor in = gt(dense(sum(one_hot(slice(best.indices, -1, {0, k}), noisy.dim(-1)), -2)), scalar(0, DType::i64));
+  const Tensor times = dense(sum(one_hot(slice(best.indices, -1, {0, k}), noisy.dim(-1)), -2));
+  const Tensor in = gt(times, scalar_like(0, times));
   return where(in, slice(best.values, -1, {k, k + 1}), slice(best.values, -1, {k - 1, k}));
 }
 
@@ -86,7 +87,7 @@ Tensor clean_thresholds(const Tensor& clean, const Tensor& noisy, i64 k) {
   const Tensor in = choose(
       "noisy_top_k_load", noisy - next, [&] { return cast(gt(noisy, next), DType::i64); },
       [&](const Tensor&) { return amin(abs(noisy - next)).item(); });
-  return where(gt(in, scalar(0, DType::i64)), next, last);
+  return where(gt(in, scalar_like(0, in)), next, last);
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 namespace moegrad {
 namespace {
 
-Tensor used(const Tensor& token) { return ge(token, scalar(0, DType::i64)); }
+Tensor used(const Tensor& token) { return ge(token, scalar_like(0, token)); }
 
 }  // namespace
 
@@ -32,7 +32,7 @@ Routing experts_choose(const Tensor& gates, const Tensor& picked, i64 tokens, DT
   r.combine = unsqueeze(cast(reshape(gates, {G, E * C}), dtype), -1) * r.dispatch;
   r.load = sum(used(picked), {0, 2});
   const Tensor picks = dense(sum(one_hot(r.token, tokens), 1));  // [G, N]
-  r.dropped = cast(eq(picks, scalar(0, DType::i64)), DType::i64);
+  r.dropped = cast(eq(picks, scalar_like(0, picks)), DType::i64);
   return r;
 }
 

@@ -7,10 +7,10 @@ namespace {
 
 // The expert of every slot of a dropless routing; -1 where the slot is empty.
 Tensor expert_of_slots(const Routing& r) {
-  const Tensor slot = arange(0, static_cast<double>(r.dispatch.dim(1)));  // [P]
+  const Tensor slot = arange(0, static_cast<double>(r.dispatch.dim(1)), 1, DType::i64, r.begin.device());  // [P]
   const Tensor later =
       sum(ge(unsqueeze(slot, 1), unsqueeze(slice(r.begin, 0, {1, kEnd}), 0)), -1);  // experts that end at or before it
-  return where(eq(later, scalar(static_cast<double>(r.experts), DType::i64)), scalar(-1, DType::i64), later);
+  return where(eq(later, scalar_like(static_cast<double>(r.experts), later)), scalar_like(-1, later), later);
 }
 
 }  // namespace

@@ -114,7 +114,7 @@ Tensor StMoERouter::taken(const Tensor& gates, const Tensor& chosen, Context& co
       "second_choices", ahead, [&] { return cast(gt(ahead, scalar_like(0, ahead)), DType::i64); },
       [&](const Tensor&) { return amin(abs(ahead)).item(); });
   const Tensor first = ones({G, N, 1}, DType::i64, gates.device());
-  return where(gt(concat({first, yes}, -1), scalar(0, DType::i64)), chosen, scalar(-1, DType::i64));
+  return where(gt(concat({first, yes}, -1), scalar_like(0, first)), chosen, scalar_like(-1, chosen));
 }
 
 namespace {
@@ -123,7 +123,7 @@ namespace {
 Tensor kept_first_choices(const Tensor& chosen, const Slots& slots) {
   const i64 G = chosen.dim(0), N = chosen.dim(1), K = chosen.dim(2);
   const Tensor has_slot = reshape(dense(sum(one_hot(slots.row, N * K), 1)), {G, N, K});
-  return slice(where(gt(has_slot, scalar(0, DType::i64)), chosen, scalar(-1, DType::i64)), -1, {0, 1});
+  return slice(where(gt(has_slot, scalar_like(0, has_slot)), chosen, scalar_like(-1, chosen)), -1, {0, 1});
 }
 
 // dispatch + combine - combine without its gradient, as a one-hot: its scale is 1, and has the gradient of the gate.
@@ -147,7 +147,7 @@ Routing StMoERouter::route(const Tensor& x, const Tensor& mask, Context& context
   const Tensor best = top_k(probabilities, options.top_n, -1).indices;  // [G, N, K]
   const Tensor gates = gates_of(probabilities, best);
   Tensor chosen = taken(gates, best, context);
-  if (mask) chosen = where(unsqueeze(mask, -1), chosen, scalar(-1, DType::i64));
+  if (mask) chosen = where(unsqueeze(mask, -1), chosen, scalar_like(-1, chosen));
 
   const Slots slots = capacity_slots(chosen, E, capacity(N, context.training));
   Routing r = tokens_choose(gates, chosen, slots, E, x.dtype());
@@ -204,6 +204,6 @@ Tensor dense_combine(const Routing& r) {
   return permute(reshape(combine, {combine.dim(0), r.experts, r.slots_per_expert(), combine.dim(2)}), {0, 3, 1, 2});
 }
 
-Tensor taken_choices(const Routing& r) { return permute(ge(r.chosen, scalar(0, DType::i64)), {2, 0, 1}); }
+Tensor taken_choices(const Routing& r) { return permute(ge(r.chosen, scalar_like(0, r.chosen)), {2, 0, 1}); }
 
 }  // namespace moegrad

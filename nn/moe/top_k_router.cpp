@@ -37,7 +37,7 @@ Routing TopKRouter::route(const Tensor& x_any, const Tensor& mask_any, Context& 
   Tensor gates = take_along(scores.probabilities, -1, chosen);                                  // [G, N, K]
   const Tensor best = gates;
   if (options.renormalize) gates = gates / sum(gates, -1, keep_dims);
-  if (mask) chosen = where(unsqueeze(mask, -1), chosen, scalar(-1, DType::i64));
+  if (mask) chosen = where(unsqueeze(mask, -1), chosen, scalar_like(-1, chosen));
 
   Routing r = tokens_choose(gates, chosen, slots_of(chosen, best, context), options.experts, x_any.dtype());
   r.logits = logits;

@@ -43,7 +43,12 @@ const Tensor& find(const TensorFile& file, const std::string& name) {
   throw Error("no tensor " + name);
 }
 
-void nudge(const TensorFile& file, const std::string& name, double by) { *writable<double>(find(file, name)) += by; }
+void nudge(const TensorFile& file, const std::string& name, double by) {
+  const Tensor& x = find(file, name);
+  std::vector<double> v = x.to_vector<double>();
+  v[0] += by;
+  x.assign(from_vector(v, x.shape(), x.dtype(), x.device()));
+}
 
 void edit_cases(TensorFile& file, const std::function<void(Json&)>& edit) {
   Json cases = Json::parse(file.metadata["cases"]);

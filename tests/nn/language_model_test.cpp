@@ -15,6 +15,13 @@ using namespace moegrad::test;
 
 namespace {
 
+// [4, 9]: every row counts up to 4 and begins again.
+Tensor counting_tokens(int step) {
+  std::vector<i64> v;
+  for (i64 i = 0; i < 36; ++i) v.push_back((i % 9 + i / 9 + step) % 5);
+  return from_vector(v, {4, 9});
+}
+
 LanguageModel make(LanguageModel::Options options, Init& init, i64 hidden) {
   return LanguageModel(
       options,
@@ -93,8 +100,7 @@ TEST_CASE("language model: learns a repeating text, then continues it; dropout o
     for (int step = 0; step < 120; ++step) {
       random.advance();
       Context context{.training = true, .random = &random};
-      Tensor tokens = empty({4, 9}, DType::i64);
-      for (i64 i = 0; i < 36; ++i) tokens.data<i64>()[i] = (i % 9 + i / 9 + step) % 5;
+      const Tensor tokens = counting_tokens(step);
       const Tensor logits = model->forward(slice(tokens, 1, {0, 8}), context);
       cross_entropy(logits, slice(tokens, 1, {1, 9})).backward();
       optimizer.step();
@@ -124,8 +130,7 @@ TEST_CASE("language model in bf16: the loss falls; weights and gradients are bf1
   double first = 0, last = 0;
   for (int step = 0; step < 60; ++step) {
     Context context;
-    Tensor tokens = empty({4, 9}, DType::i64);
-    for (i64 i = 0; i < 36; ++i) tokens.data<i64>()[i] = (i % 9 + i / 9 + step) % 5;
+    const Tensor tokens = counting_tokens(step);
     const Tensor logits = model.forward(slice(tokens, 1, {0, 8}), context);
     CHECK(logits.dtype() == DType::bf16);
     const Tensor loss = cross_entropy(cast(logits, DType::f32), slice(tokens, 1, {1, 9}));

@@ -253,9 +253,9 @@ TEST_CASE("einops: a plan is made once per pattern, shape and sizes") {
 
 namespace {
 Tensor some_index(const Shape& shape, i64 n) {
-  Tensor y = empty(shape, DType::i64);
-  for (i64 i = 0; i < y.size(); ++i) y.data<i64>()[i] = i * 7 % (n + 1) - 1;
-  return y;
+  std::vector<i64> v;
+  for (i64 i = 0; i < shape.elements(); ++i) v.push_back(i * 7 % (n + 1) - 1);
+  return from_vector(v, shape);
 }
 }  // namespace
 

@@ -10,9 +10,9 @@ using namespace moegrad::test;
 
 namespace {
 Tensor counted(const Shape& shape, i64 first) {
-  Tensor y = empty(shape, DType::i64);
-  for (i64 i = 0; i < y.size(); ++i) y.data<i64>()[i] = (first + i * 7) % 11 - 5;
-  return y;
+  std::vector<i64> v;
+  for (i64 i = 0; i < shape.elements(); ++i) v.push_back((first + i * 7) % 11 - 5);
+  return from_vector(v, shape);
 }
 Tensor naive(Args x) {
   const Tensor &a = x[0], &b = x[1];

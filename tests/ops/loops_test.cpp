@@ -20,8 +20,7 @@ struct Affine {
 Tensor affine(const Tensor& a, const Tensor& b, const Tensor& c, const Shape& shape) {
   Tensor y = empty(shape, DType::f64);
   const Nest<4> nest = nest_over<4>(shape, {&a, &b, &c, &y});
-  MOEGRAD_LAUNCH(y.device(), map3, Affine{}, a.data<double>(), b.data<double>(), c.data<double>(), y.data<double>(),
-                 nest);
+  cpu::map3(Affine{}, a.data<double>(), b.data<double>(), c.data<double>(), y.data<double>(), nest);
   return y;
 }
 // One tensor that broadcasts to [40, 30, 50], in many layouts.
@@ -41,6 +40,7 @@ std::vector<Tensor> layouts() {
 }  // namespace
 
 TEST_CASE("loops: one, two and three operands in every layout, for any number of threads") {
+  const DeviceScope scope(Device::cpu);  // the loops of the CPU
   const int threads = num_threads();
   const Tensor third = random_tensor({30, 1}, 9);
   const auto twice = naive_map([](const std::vector<double>& v) { return 2 * v[0]; });
@@ -63,6 +63,7 @@ TEST_CASE("loops: one, two and three operands in every layout, for any number of
 }
 
 TEST_CASE("loops: nests merge axes that lie behind each other, and drop those of size 1") {
+  const DeviceScope scope(Device::cpu);  // the loops of the CPU
   const Tensor x = zeros({4, 1, 5, 6}), row = zeros({6});
   CHECK(nest_over<1>(x.shape(), {&x}).rank == 1);
   CHECK(nest_over<2>(x.shape(), {&x, &row}).rank == 2);

@@ -13,9 +13,9 @@ using namespace moegrad::test;
 
 namespace {
 Tensor mask_of(const Shape& shape) {
-  Tensor mask = empty(shape, DType::boolean);
-  for (i64 i = 0; i < mask.size(); ++i) mask.data<bool>()[i] = i % 3 != 1;
-  return mask;
+  std::vector<i64> v;
+  for (i64 i = 0; i < shape.elements(); ++i) v.push_back(i % 3 != 1);
+  return from_vector(v, shape, DType::boolean);
 }
 }  // namespace
 

@@ -44,12 +44,32 @@ i64 offset_of(const Tensor& x, const std::vector<i64>& index) {
   for (int i = 0; i < x.rank(); ++i) offset += index[static_cast<std::size_t>(i)] * x.strides()[i];
   return offset;
 }
+
+u32 version_of(const Tensor& x) { return x.body().storage ? x.body().storage->version : 0; }
+
+// x on the CPU. Naive loops read element by element, so copies of the last few tensors are kept.
+Tensor on_host(const Tensor& x) {
+  if (x.device() == Device::cpu) return x;
+  struct Copy {
+    Tensor from, copy;
+    u32 version;
+  };
+  thread_local std::vector<Copy> copies;
+  for (const Copy& c : copies)
+    if (c.from.ref().get() == x.ref().get() && c.version == version_of(x)) return c.copy;
+  if (copies.size() == 8) copies.erase(copies.begin());
+  copies.push_back({x, x.detach().to(Device::cpu), version_of(x)});
+  return copies.back().copy;
+}
 }  // namespace
 
-double value_at(const Tensor& x, const std::vector<i64>& index) {
+double value_at(const Tensor& x_any, const std::vector<i64>& index) {
+  const Tensor x = on_host(x_any);
   return with_any(x.dtype(), [&]<class T>() { return convert<double>(x.data<T>()[offset_of(x, index)]); });
 }
 void set_value(const Tensor& x, const std::vector<i64>& index, double v) {
+  if (x.device() != Device::cpu)
+    return view_of(x, {}, {}, x.body().offset + offset_of(x, index)).assign(full({}, v, x.dtype(), x.device()));
   with_any(x.dtype(), [&]<class T>() { x.data<T>()[offset_of(x, index)] = convert<T>(v); });
 }
 
@@ -159,7 +179,7 @@ class Run {
     const Tensor y = apply(inputs_);
     has_elements_ = y.size() > 0;
     if (check_.reference) {
-      const Tensor expected = check_.reference(inputs_);
+      const Tensor expected = with_reference();
       INFO("value, seed ", check_.seed, ": got ", describe(y), ", reference ", describe(expected));
       CHECK_LE(difference(y, expected), check_.value_tolerance);
     }
@@ -223,6 +243,16 @@ class Run {
   }
 
  private:
+  // Naive loops write element by element: on the CPU.
+  Tensor with_reference() const {
+    const DeviceScope scope(Device::cpu);
+    return check_.reference(moved(inputs_, Device::cpu));
+  }
+  static std::vector<Tensor> moved(const std::vector<Tensor>& xs, Device to) {
+    std::vector<Tensor> ys;
+    for (const Tensor& x : xs) ys.push_back(x.to(to));
+    return ys;
+  }
   Tensor apply(const std::vector<Tensor>& inputs) {
     for (const Tensor& x : inputs) evidence_.dtypes.insert(name(x.dtype()));
     const Tensor y = check_.op(inputs);
