@@ -9,6 +9,7 @@
 #   moegrad_example(train_lm)      examples/train_lm.cpp -> the program train_lm
 #     TEST [argument..]            ctest runs it, too
 #   moegrad_benchmark(einsum)      tests/benchmarks/einsum.cpp -> the program bench_einsum
+#   moegrad_gpu_benchmark(gpu_moe) the same where there is a GPU backend; it needs no Google Benchmark
 #
 # A file that is missing is an error here, at configure time, which names it. A test file that no line brings in
 # fails when the tests run.
@@ -85,4 +86,14 @@ function(moegrad_benchmark name)
   add_executable(bench_${name} ${PROJECT_SOURCE_DIR}/tests/benchmarks/${name}.cpp)
   moegrad_flags(bench_${name})
   target_link_libraries(bench_${name} PRIVATE moegrad::moegrad benchmark::benchmark_main)
+endfunction()
+
+function(moegrad_gpu_benchmark name)
+  moegrad_require(tests/benchmarks/${name}.cpp "The benchmark ${name}")
+  if(MOEGRAD_CUDA STREQUAL "OFF" OR NOT MOEGRAD_TESTS)
+    return()
+  endif()
+  add_executable(bench_${name} ${PROJECT_SOURCE_DIR}/tests/benchmarks/${name}.cpp)
+  moegrad_flags(bench_${name})
+  target_link_libraries(bench_${name} PRIVATE moegrad::moegrad)
 endfunction()
