@@ -6,6 +6,7 @@
 #     HEADER_ONLY                  there is no .cpp
 #     TESTED_BY tests/a_test.cpp   another module's test covers it
 #   moegrad_test(nn/training)      tests/nn/training_test.cpp, a test of several modules together
+#   moegrad_test(cuda/reduce)      tests/cuda/reduce_test.cpp, in builds that have a GPU backend
 #   moegrad_example(train_lm)      examples/train_lm.cpp -> the program train_lm
 #     TEST [argument..]            ctest runs it, too
 #   moegrad_benchmark(einsum)      tests/benchmarks/einsum.cpp -> the program bench_einsum
@@ -59,6 +60,10 @@ endmacro()
 
 function(moegrad_test name)
   moegrad_require(tests/${name}_test.cpp "The test ${name}")
+  if(name MATCHES "^cuda/" AND MOEGRAD_CUDA STREQUAL "OFF")
+    set_property(GLOBAL APPEND PROPERTY MOEGRAD_TESTS_LEFT_OUT tests/${name}_test.cpp)
+    return()
+  endif()
   set_property(GLOBAL APPEND PROPERTY MOEGRAD_TEST_SOURCES tests/${name}_test.cpp)
 endfunction()
 

@@ -200,6 +200,36 @@ class Run {
     }
   }
 
+  // On a GPU: the value, and the gradient of sum(w y) for random w, against those that the CPU computes. An op of the
+  // test that brings tensors of its own along cannot move; its value is compared with the reference all the same.
+  void same_on_cpu() {
+    if (default_device() == Device::cpu) return;
+    const auto value_and_gradients = [&](const std::vector<Tensor>& inputs) {
+      std::vector<Tensor> leaves;
+      for (std::size_t i = 0; i < inputs.size(); ++i)
+        if (check_.order > 0 && check_.inputs[i].differentiable) leaves.push_back(inputs[i].detach().requires_grad_());
+      std::vector<Tensor> all{check_.op(with_leaves(inputs, leaves))};
+      if (all[0].requires_grad() && is_float(all[0].dtype()))
+        for (const Tensor& g :
+             grad(all[0], leaves, random_tensor(all[0].shape(), check_.seed + 1, -1, 1, all[0].dtype())))
+          all.push_back(g);
+      return all;
+    };
+    const std::vector<Tensor> there = value_and_gradients(inputs_);
+    std::vector<Tensor> here;
+    try {
+      const DeviceScope scope(Device::cpu);
+      here = value_and_gradients(moved(inputs_, Device::cpu));
+    } catch (const DeviceError&) {
+      return;
+    }
+    CHECK_EQ(there.size(), here.size());
+    for (std::size_t i = 0; i < here.size(); ++i) {
+      INFO(name(default_device()), " against cpu, ", i == 0 ? "value" : "gradient", ", seed ", check_.seed);
+      CHECK_LE(difference(there[i], here[i]), std::max(1e-12, check_.value_tolerance));
+    }
+  }
+
   // bf16 against f64: the value, and the gradient of sum(w y) for random w.
   void in_bf16() {
     const std::vector<Tensor> stored = cast_all(inputs_, DType::f64, DType::bf16),
@@ -308,6 +338,7 @@ void check_gradients(Run& run, const OpCheck& check) {
 void check_op(const OpCheck& check) {
   Run run(check);
   run.value();
+  run.same_on_cpu();
   if (check.f32 && check.bf16) run.in_bf16();  // their range is the same
   if (check.order > 0) check_gradients(run, check);
   if (!check.name.empty()) note(run.evidence());
