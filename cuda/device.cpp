@@ -1,5 +1,4 @@
 // The device, its stream, copies and waiting.
-#include <cuda_runtime.h>
 #include <fmt/format.h>
 
 #include <atomic>
@@ -7,8 +6,7 @@
 #include <vector>
 
 #include "core/errors.h"
-#include "cuda/fault.cuh"
-#include "cuda/launch.h"
+#include "cuda/runtime.h"
 
 namespace moegrad::cuda {
 namespace {

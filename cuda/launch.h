@@ -1,21 +1,11 @@
 // How kernels are started: one function, in ordinary C++ syntax, that nvcc and a host compiler read alike.
 #pragma once
-#include <cuda_runtime.h>
-
 #include <algorithm>
 #include <utility>
 
-#include "core/cuda.h"
-#include "core/fwd.h"
+#include "cuda/runtime.h"
 
 namespace moegrad::cuda {
-
-/// Throws DeviceError `<what>: the device must do what it is asked to; got <CUDA's error>` unless status is success.
-void check(cudaError_t status, const char* what);
-
-/// The stream in which everything happens.
-cudaStream_t stream();
-int multiprocessors();
 
 inline constexpr int kWarp = 32;
 inline constexpr unsigned kAllLanes = 0xffffffffu;
@@ -69,23 +59,5 @@ template <class T> __device__ T* dynamic_shared() {
   return reinterpret_cast<T*>(moegrad_dynamic_shared);
 #endif
 }
-
-/// Device memory for the intermediate results of one op: uninitialised, released at the end of the scope (whoever gets
-/// it next works behind the kernels that use it now).
-template <class T> class Scratch {
- public:
-  explicit Scratch(i64 count) : bytes_(count * static_cast<i64>(sizeof(T))) {
-    data_ = static_cast<T*>(allocate(bytes_, &owner_));
-  }
-  ~Scratch() { release(data_, bytes_, owner_); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  T* data() const { return data_; }
-
- private:
-  i64 bytes_;
-  void* owner_ = nullptr;
-  T* data_ = nullptr;
-};
 
 }  // namespace moegrad::cuda

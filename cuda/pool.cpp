@@ -1,15 +1,15 @@
 #include "cuda/pool.h"
 
-#include <cuda_runtime.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdlib>
 #include <mutex>
 #include <string_view>
 
 #include "core/errors.h"
-#include "cuda/launch.h"
+#include "cuda/runtime.h"
 
 namespace moegrad::cuda {
 namespace {

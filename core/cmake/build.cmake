@@ -32,7 +32,7 @@ function(moegrad_flags target)
     -Wno-missing-field-initializers  # {.stride = 2} leaves the other options at their defaults
     -fno-math-errno -fno-trapping-math)  # no value changes; loops with sqrt or a comparison vectorise
   target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr
-    $<$<BOOL:${MOEGRAD_WERROR}>:-Werror=all-warnings> -Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers>)
+    $<$<BOOL:${MOEGRAD_WERROR}>:-Werror=all-warnings> -Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers,-Wno-unknown-pragmas>)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     moegrad_cxx_options(${target} -Wshadow=local
       -Wno-restrict)  # false alarms on std::string + "text" in GCC 12
