@@ -95,6 +95,19 @@ template <class F, int V, int K> struct RowPart {
   }
 };
 
+/// Calls launch_with.operator()<V, K>() for a RowPart<F, V, K> that fits rows of n elements stored as X.
+template <class X, class Fn> void with_row_part(i64 n, bool packs, const Fn& launch_with) {
+  constexpr int V = kPack<X>;
+  if (packs && n <= V * kWarp)
+    launch_with.template operator()<V, 1>();
+  else if (packs)
+    launch_with.template operator()<V, kPerThread / V>();
+  else if (n <= kWarp)
+    launch_with.template operator()<1, 1>();
+  else
+    launch_with.template operator()<1, kPerThread>();
+}
+
 // ---- columns
 
 struct Columns {
