@@ -16,9 +16,6 @@ template <class F> __device__ inline F finite_or_zero(F top) { return top - top 
 struct LargerNumber {
   template <class F> __device__ F operator()(F a, F b) const { return b > a ? b : a; }
 };
-struct Plus {
-  template <class F> __device__ F operator()(F a, F b) const { return a + b; }
-};
 
 /// `top` is the largest of some numbers, -inf of none, and `sum` that of e^(x - finite_or_zero(top)).
 template <class F> struct ExpSum {

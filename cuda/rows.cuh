@@ -14,6 +14,10 @@ inline constexpr int kPerThread = 8;  // elements of a row that a thread keeps i
 inline constexpr i64 kEnough = 1024;  // blocks that fill a device: a constant, so that bits do not depend on the device
 inline constexpr i64 kRowInRegisters = i64{kWidest} * kPerThread;
 
+struct Plus {
+  template <class T> __device__ T operator()(T a, T b) const { return a + b; }
+};
+
 inline int power_of_two_from(i64 n) {
   int p = 1;
   while (p < n) p *= 2;
