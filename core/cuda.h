@@ -55,6 +55,14 @@ bool capturing();
 /// For ops whose result has a shape that depends on values. Throws Error in a capture, naming the op.
 void synchronising(const char* op);
 
+// ---- matrix products
+
+/// Lets products of f32 round their operands to TF32 (10 bits after the point), several times as fast. At first not.
+void set_tf32(bool allowed);
+bool tf32();
+
+// ---- faults
+
 /// A number for a text such as "take_along: an index must be in [-4, 4)", for kernels that find a bad value
 /// (cuda/fault.cuh). The next waiting call throws IndexError: the text, and the value.
 int fault_number(const std::string& text);

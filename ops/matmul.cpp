@@ -71,8 +71,8 @@ Shape batch_of_both(const Tensor& a, const Tensor& b) {
 }
 
 Tensor product(const Tensor& a, const Tensor& b, const Shape& batch) {
-  if (a.dtype() == DType::bf16) {  // operands are kept for the gradient as they are: only the product is f32
-    no_grad guard;
+  if (a.dtype() == DType::bf16 && a.device() == Device::cpu) {
+    no_grad guard;  // operands are kept for the gradient as they are: only the product is f32
     return narrow(product(widen(a), widen(b), batch));
   }
   Shape shape = batch;
@@ -89,6 +89,12 @@ Tensor product(const Tensor& a, const Tensor& b, const Shape& batch) {
                      .a_transposed = la.transposed,
                      .b_transposed = lb.transposed};
   merge_axes(plan.batch);
+  if constexpr (kWithCuda) {
+    if (a.dtype() == DType::bf16) {
+      cuda::matmul_batched(a.data<bf16>(), b.data<bf16>(), y.data<bf16>(), plan);
+      return y;
+    }
+  }
   with_wide("matmul", a.dtype(), [&]<class F>() {
     MOEGRAD_LAUNCH(a.device(), matmul_batched, a.data<F>(), b.data<F>(), y.data<F>(), plan);
   });

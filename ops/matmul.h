@@ -8,7 +8,7 @@ namespace moegrad {
 /// y = a b over the last two axes; the axes before them are a batch and broadcast.
 ///   Shapes    a [.., m, k], b [.., k, n] -> y [.., m, n].  A vector on the left is a row [1, k], on the right a
 ///             column [k, 1]; that axis is dropped from y.  Sizes may be 0: an empty sum over k is 0
-///   Dtypes    f32, f64, bf16, both alike
+///   Dtypes    f32, f64, bf16, both alike; sums of bf16 are f32 and rounded once
 ///   Gradient  da = dy b^T, db = a^T dy; any order.  The engine sums them over broadcast batch axes
 ///   Errors    ShapeError: a scalar, inner sizes differ, batches do not broadcast.  DTypeError: two dtypes, or no float
 /// Operands are read as they lie if rows or columns are contiguous, which covers slices and transposed views.
@@ -28,7 +28,8 @@ Shape batch_of(const Tensor& x);
 Nest<2> batch_nest(const Tensor& a, const Tensor& b, const Shape& batch);
 }  // namespace detail
 
-/// One product for every entry of a batch. Strides in elements; y [m, n] matrices lie one behind the other.
+/// One product for every entry of a batch. F is float or double, on a GPU also bf16. Strides in elements; y [m, n]
+/// matrices lie one behind the other.
 struct BatchedMatmul {
   i64 m, n, k;
   Nest<2> batch;              // strides of a and b along the batch

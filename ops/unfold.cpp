@@ -81,7 +81,8 @@ Tensor fold(const Tensor& x_any, Size2 size, Size2 kernel, const WindowOptions& 
   };
   if (x_any.rank() < 2 || rows % window != 0) refuse("windows");
   if (!is_float(x_any.dtype())) throw_dtype("fold", kFloats, x_any.dtype());
-  if (x_any.dtype() == DType::bf16) return narrow(fold(widen(x_any), size, kernel, options));
+  if (x_any.dtype() == DType::bf16 && x_any.device() == Device::cpu)
+    return narrow(fold(widen(x_any), size, kernel, options));
   const WindowPlan plan = plan_windows("fold", image, kernel, options);
   if (x_any.dim(-1) != plan.down * plan.across) refuse(fmt::format("{}", plan.down * plan.across));
   const Tensor x = contiguous(x_any), y = empty(image, x.dtype(), x.device());
