@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/autograd.h"
+#include "core/cuda.h"
 #include "core/math.h"
 #include "core/parallel.h"
 #include "ops/arithmetic.h"
@@ -60,9 +61,15 @@ void check_smoothing(double smoothing) {
     throw Error(fmt::format("cross_entropy: label_smoothing must be in [0, 1]; got {}", smoothing));
 }
 
-// Where values can be read without a synchronisation. On other devices the kernel skips a row whose target is no class.
+// On a GPU the next operation that waits throws. Until then a row whose target is no class is skipped.
 void check_values(const char* op, const Tensor& targets, i64 classes, i64 ignore_index) {
-  if (targets.device() != Device::cpu) return;
+  const auto rule = [&] {
+    return fmt::format("{}: targets must be in [0, {}) or the ignored index {}", op, classes, ignore_index);
+  };
+  if constexpr (kWithCuda)
+    if (targets.device() == Device::cuda)
+      return cuda::check_targets(targets.data<i64>(), targets.size(), classes, ignore_index,
+                                 cuda::fault_number(rule()));
   const i64* t = targets.data<i64>();
   for (i64 i = 0; i < targets.size(); ++i) {
     if ((t[i] >= 0 && t[i] < classes) || t[i] == ignore_index) continue;
@@ -72,8 +79,7 @@ void check_values(const char* op, const Tensor& targets, i64 classes, i64 ignore
       at[a] = rest % targets.shape()[a];
       rest /= targets.shape()[a];
     }
-    throw IndexError(fmt::format("{}: targets must be in [0, {}) or the ignored index {}; got {} at {}", op, classes,
-                                 ignore_index, t[i], to_string(at)));
+    throw IndexError(fmt::format("{}; got {} at {}", rule(), t[i], to_string(at)));
   }
 }
 

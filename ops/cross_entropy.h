@@ -59,6 +59,9 @@ void cross_entropy_rows(const F* x, const i64* target, F* loss, F* lse, const Cr
 template <class F>
 void cross_entropy_gradient(const F* x, const i64* target, const F* lse, const F* dy, F* dx,
                             const CrossEntropyRows& plan);
+/// Reports the fault where a target is neither in [0, classes) nor the ignored index. The kernels above and gathers skip
+/// such a row.
+void check_targets(const i64* target, i64 n, i64 classes, i64 ignore_index, int fault);
 }  // namespace cuda
 
 }  // namespace moegrad
