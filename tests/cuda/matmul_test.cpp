@@ -5,7 +5,7 @@
 
 #include "core/autograd.h"
 #include "core/cuda.h"
-#include "ops/compare.h"
+#include "ops/arithmetic.h"
 #include "ops/integer_matmul.h"
 #include "ops/pad.h"
 #include "ops/reduce.h"
@@ -77,10 +77,10 @@ TEST_CASE("cuda matmul: sums of bf16 are rounded once, gradients too, and nothin
   if (!on_cuda()) return;
   const DeviceScope scope(Device::cuda);
   const auto product_of = [](const Tensor& a, const Tensor& b) {
-    Tensor p = detach(a), q = detach(b);
+    Tensor p = a.detach(), q = b.detach();
     p.requires_grad_(), q.requires_grad_();
     const Tensor y = matmul(p, transpose(q));
-    return std::pair{y, grad(sum(y * y), {p, q})};
+    return std::pair{y, grad(sum(y * y), std::vector{p, q})};
   };
   const Tensor a = whole({9, 300}, 201, DType::bf16), b = whole({8, 300}, 101, DType::bf16);
   const auto [y, dy] = product_of(there(a), there(b));
