@@ -46,8 +46,8 @@ def layers(v):
             rates = present(v, f"{key}.{dtype}.eager.rate", f"{key}.{dtype}.graph.rate")
             fractions = present(v, f"{key}.{dtype}.eager.fraction", f"{key}.{dtype}.graph.fraction")
             ours = min(times)
-            cells = [title, dtype, number(get("eager.time"), 3), number(get("graph.time"), 3), number(max(rates), 1),
-                     number(get("products"), 1), number(max(fractions)), number(theirs("eager.time"), 3),
+            cells = [title, dtype, number(get("eager.time"), 3), number(get("graph.time"), 3), number(max(rates, default=None), 1),
+                     number(get("products"), 1), number(max(fractions, default=None)), number(theirs("eager.time"), 3),
                      number(theirs("compiled.time"), 3), ratio(theirs("eager.time"), ours), ratio(theirs("compiled.time"), ours),
                      number(get("peak")), number(theirs("peak")), number(get("waits"), 0)]
             print("| " + " | ".join(cells) + " |")

@@ -101,7 +101,7 @@ def copy_sources(work):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, target)
                 shutil.copymode(source, target)
-    for path in [p for folder in ("core", "ops", "nn", "tests") for p in (copy / folder).rglob("*.*")]:
+    for path in [p for folder in ("core", "ops", "nn", "cuda", "tests") for p in (copy / folder).rglob("*.*")]:
         if not (ROOT / path.relative_to(copy)).exists():
             path.unlink()  # gone since an earlier run
     shutil.copyfile(HERE / "mutant.h", copy / "mutant.h")
