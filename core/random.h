@@ -17,7 +17,11 @@ struct Draw {
 class Random {
  public:
   explicit Random(u64 seed, Device device = default_device());
+  Random(const Random& other);
+  Random& operator=(const Random& other);
   Draw next() { return {seed_, drawn_++, step_}; }
+  /// The next step. Draws of earlier ones stay as they are; but from the first time that this is captured in a graph
+  /// (core/graph.h), they change with it, and so do copies made earlier.
   void advance();
 
   u64 seed() const { return seed_; }
@@ -30,6 +34,7 @@ class Random {
  private:
   u64 seed_;
   u32 drawn_ = 0;
+  bool in_graph_ = false;  // a graph reads and writes the step where it is
   Tensor step_;
 };
 

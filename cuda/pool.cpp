@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstdlib>
 #include <mutex>
+#include <set>
 #include <string_view>
 
 #include "core/errors.h"
@@ -18,6 +19,7 @@ std::recursive_mutex mutex;
 MemoryStats counts;
 PoolScope* scope = nullptr;
 Pool* scoped = nullptr;
+std::set<Pool*> retired;
 
 Pool& main_pool() {
   static Pool* const pool = new Pool;  // outlives tensors in static variables
@@ -72,20 +74,27 @@ Pool::~Pool() { trim(); }
 void* Pool::take(i64 bytes) {
   const i64 size = rounded(bytes);
   const auto at = free_.find(size);
-  if (at == free_.end() || at->second.empty()) return from_driver(size);
-  void* p = at->second.back();
-  at->second.pop_back();
-  cached_ -= size;
+  void* p = nullptr;
+  if (at == free_.end() || at->second.empty()) {
+    p = from_driver(size);
+  } else {
+    p = at->second.back();
+    at->second.pop_back();
+    cached_ -= size;
+  }
+  lent_++;
   return p;
 }
 
 void Pool::give_back(void* data, i64 bytes) {
+  lent_--;
   free_[rounded(bytes)].push_back(data);
   cached_ += rounded(bytes);
 }
 
 void Pool::trim() {
   if (cached_ == 0) return;
+  const RelaxedCapture relaxed;
   for (auto& [size, blocks] : free_)
     for (void* p : blocks) cudaFree(p);
   free_.clear();
@@ -101,6 +110,26 @@ PoolScope::~PoolScope() {
   const std::lock_guard lock(mutex);
   scope = nullptr;
   scoped = nullptr;
+}
+
+void retire(std::unique_ptr<Pool> pool) {
+  const std::lock_guard lock(mutex);
+  if (pool->lent() > 0) retired.insert(pool.release());
+}
+
+namespace {
+
+void give_back_to(Pool* pool, void* data, i64 bytes) {
+  pool->give_back(data, bytes);
+  if (pool->lent() == 0 && retired.erase(pool) > 0) delete pool;
+}
+
+}  // namespace
+
+void give_back(std::vector<PoolScope::Block>& held) {
+  const std::lock_guard lock(mutex);
+  for (const PoolScope::Block& b : held) give_back_to(static_cast<Pool*>(b.owner), b.data, b.bytes);
+  held.clear();
 }
 
 void* allocate(i64 bytes, void** owner) {
@@ -122,7 +151,7 @@ void release(void* data, i64 bytes, void* owner) {
     scope->held.push_back({data, bytes, owner});
     return;
   }
-  pool->give_back(data, bytes);
+  give_back_to(pool, data, bytes);
   if (!caching() && !scope && pool == &main_pool()) {
     cudaStreamSynchronize(stream());
     pool->trim();

@@ -2,6 +2,7 @@
 // same addresses at each replay.
 #pragma once
 #include <map>
+#include <memory>
 #include <vector>
 
 #include "core/fwd.h"
@@ -20,14 +21,19 @@ class Pool {
   /// Returns what nobody uses to the driver.
   void trim();
   i64 cached_bytes() const { return cached_; }
+  /// Blocks that are out.
+  i64 lent() const { return lent_; }
 
  private:
   std::map<i64, std::vector<void*>> free_;  // by size
-  i64 cached_ = 0;
+  i64 cached_ = 0, lent_ = 0;
 };
 
-/// While it lives, memory asked for comes from `pool`, and what is released to other pools is held back until the
-/// second half of its life ends: destroying `held`. For the capture of a graph.
+/// Destroys a pool once its last block has come back: tensors may outlive the graph in which they were made.
+void retire(std::unique_ptr<Pool> pool);
+
+/// While it lives, memory asked for comes from `pool`, and what is released to other pools is put into `held`. For the
+/// capture of a graph.
 class PoolScope {
  public:
   explicit PoolScope(Pool& pool);
@@ -40,8 +46,10 @@ class PoolScope {
     i64 bytes;
     void* owner;
   };
-  /// Blocks of other pools that were released during the capture: the graph keeps them as long as it lives.
+  /// Blocks of other pools that were released during the capture: the graph keeps them as long as it lives, then gives
+  /// them back.
   std::vector<Block> held;
 };
+void give_back(std::vector<PoolScope::Block>& held);
 
 }  // namespace moegrad::cuda

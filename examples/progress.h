@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstdio>
 #include <string>
+#include <utility>
 
 #include "core/fwd.h"
 
@@ -74,12 +75,16 @@ class Progress {
 
  private:
   bool due(i64 done, i64 total) {
-    if (!terminal_) return done == total || done % std::max<i64>(1, total / 20) == 0;
+    if (!terminal_) {
+      const i64 line = done / std::max<i64>(1, total / 20);
+      return std::exchange(lines_, line) < line || done == total;
+    }
     if (drawn_ && done != total && since_drawn_.seconds() < 0.1) return false;
     since_drawn_ = Stopwatch();
     return true;
   }
   bool quiet_, terminal_, drawn_ = false;
+  i64 lines_ = 0;
   Stopwatch since_drawn_;
 };
 

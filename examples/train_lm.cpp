@@ -2,14 +2,18 @@
 //
 //   train_lm                                 on moegrad's own sources and documents
 //   train_lm --data FILE --steps 5000        on any text
+//   train_lm --device cuda --capacity 1.25 --graph   on a GPU, each step one captured graph
 //   train_lm --resume                        goes on where the checkpoint was written, bit for bit
 //
 // Exit codes: 0 done, 130 stopped by Ctrl-C or SIGTERM (after writing a checkpoint), 1 error, others: wrong options.
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <filesystem>
+#include <optional>
 
 #include "core/atomic_file.h"
+#include "core/cuda.h"
+#include "core/graph.h"
 #include "examples/progress.h"
 #include "nn/moegrad.h"
 
@@ -19,14 +23,14 @@ using namespace examples;
 namespace {
 
 struct Settings {
-  std::string data, checkpoint = "train_lm.safetensors", ffn = "moe", activation = "gelu";
+  std::string data, checkpoint = "train_lm.safetensors", ffn = "moe", activation = "gelu", device = "cpu";
   i64 layers = 4, width = 128, heads = 4, hidden = 0, experts = 8, topk = 2, block = 64, batch = 16;
-  i64 steps = 600, warmup = 100, eval_every = 100, checkpoint_every = 200, sample = 300;
+  i64 steps = 600, warmup = 100, eval_every = 100, log_every = 10, checkpoint_every = 200, sample = 300;
   double capacity = 0, lr = 2e-3, dropout = 0, weight_decay = 0.1, clip = 1, balance = 0.01, router_z = 0.001;
   double temperature = 0.8;
   u64 seed = 1;
   int threads = 0;
-  bool resume = false, quiet = false;
+  bool graph = false, resume = false, quiet = false;
 
   /// What a checkpoint must have been made with to be continued. Steps and learning rate may change.
   Notes notes(const std::string& text) const {
@@ -53,6 +57,8 @@ void add_options(CLI::App& app, Settings& s) {
   const auto number = [&](const char* name, auto& value, const char* help, double least, double most = 1e9) {
     app.add_option(name, value, help)->capture_default_str()->check(CLI::Range(least, most));
   };
+  app.add_option("--device", s.device, "where to train")->capture_default_str()->check(CLI::IsMember({"cpu", "cuda"}));
+  app.add_flag("--graph", s.graph, "on a GPU: capture a step once, then replay it");
   app.add_option("--data", s.data, "text to train on (default: moegrad's own sources and documents)");
   number("--layers", s.layers, "transformer blocks", 0);
   number("--width", s.width, "channels of each position", 1);
@@ -78,6 +84,7 @@ void add_options(CLI::App& app, Settings& s) {
   number("--balance", s.balance, "weight of the load-balancing loss", 0);
   number("--router-z", s.router_z, "weight of the router z loss", 0);
   app.add_option("--seed", s.seed, "of weights, batches and dropout")->capture_default_str();
+  number("--log-every", s.log_every, "steps between looks at the loss, which wait for a GPU; on a CPU: 1", 1);
   number("--eval-every", s.eval_every, "steps between looks at validation text; 0: only at the end", 0);
   app.add_option("--checkpoint", s.checkpoint, "file to save to; \"\": none")->capture_default_str();
   number("--checkpoint-every", s.checkpoint_every, "steps between saves; 0: only at the end", 0);
@@ -136,6 +143,8 @@ Evaluation evaluate(const LanguageModel& model, const WholeText& text, i64 most)
   return result;
 }
 
+constexpr double kKeep = 0.98;  // of the moving average of the loss, at each step
+
 class Training {
  public:
   Training(const Settings& s, const std::string& text);
@@ -144,7 +153,9 @@ class Training {
   void report();
 
  private:
-  double step_once();
+  void step_once();
+  void learn();
+  double loss();
   void save();
   i64 tokens_per_second() const;
 
@@ -157,11 +168,20 @@ class Training {
   AdamW optimizer_;
   CosineSchedule schedule_;
   RandomBatches batches_;
+  Batch batch_;  // the tensors of every step
   WholeText validation_;
+  Tensor smooth_ = zeros({}, DType::f64);  // moving average of the loss, from 0
+  std::optional<Graph> graph_;
   i64 step_ = 0, first_step_ = 0;
   Stopwatch training_time_;
   Progress progress_;
 };
+
+std::string where() {
+  if constexpr (kWithCuda)
+    if (default_device() == Device::cuda) return cuda::device_name();
+  return fmt::format("{} threads", num_threads());
+}
 
 Training::Training(const Settings& s, const std::string& text)
     : settings_(s),
@@ -179,6 +199,7 @@ Training::Training(const Settings& s, const std::string& text)
       optimizer_(decay_matrices(model_, s.weight_decay), {.beta2 = 0.99}),
       schedule_(s.schedule()),
       batches_(text_.training, s.batch, s.block, s.seed),
+      batch_(batches_.at(0)),
       validation_(text_.validation, 64, s.block),
       progress_(s.quiet) {
   training_time_.pause();
@@ -195,24 +216,39 @@ Training::Training(const Settings& s, const std::string& text)
   progress_.line(fmt::format("{} characters to train on, {} to validate, {} different ones",
                              with_commas(static_cast<i64>(text_.training.size())),
                              with_commas(static_cast<i64>(text_.validation.size())), text_.vocabulary.size()));
-  progress_.line(fmt::format("{} parameters, {} active per token, {} threads", with_commas(model_.parameter_count()),
-                             with_commas(model_.active_parameter_count()), num_threads()));
+  progress_.line(fmt::format("{} parameters, {} active per token, {}", with_commas(model_.parameter_count()),
+                             with_commas(model_.active_parameter_count()), where()));
 }
 
-double Training::step_once() {
+// What a graph does in each replay: no value is read here, and nothing but tensors changes from step to step.
+void Training::learn() {
   random_.advance();
-  optimizer_.set_lr(schedule_.lr(step_));
-  const Batch batch = batches_.next();
   Context context{.training = true, .random = &random_};
-  const Tensor loss = cross_entropy(model_.forward(batch.inputs, context), batch.targets);
+  const Tensor loss = cross_entropy(model_.forward(batch_.inputs, context), batch_.targets);
   Tensor total = loss;
   for (const auto& [name, value] : context.losses)
     total = total + value * (name == "load_balancing" ? settings_.balance : settings_.router_z);
   total.backward();
   optimizer_.step(clip_grad_norm(optimizer_.parameters(), settings_.clip).scale);
   optimizer_.zero_grad();
+  average_update(smooth_, cast(loss.detach(), DType::f64), kKeep);
+}
+
+// The first step is done by itself, so that a capture finds everything made.
+void Training::step_once() {
+  optimizer_.set_lr(schedule_.lr(step_));
+  batches_.next(batch_);
+  if (settings_.graph && step_ > first_step_ && !graph_) graph_ = Graph::capture([this] { learn(); });
+  if (graph_)
+    graph_->replay();
+  else
+    learn();
   ++step_;
-  const double value = loss.item();
+}
+
+// Waits for the GPU.
+double Training::loss() {
+  const double value = smooth_.item() / (1 - std::pow(kKeep, static_cast<double>(step_ - first_step_)));
   if (!std::isfinite(value)) throw Error(fmt::format("the loss is {} at step {}: try a smaller --lr", value, step_));
   return value;
 }
@@ -228,20 +264,25 @@ i64 Training::tokens_per_second() const {
 }
 
 bool Training::run() {
-  double smooth = 0, weight = 0;  // moving average of the loss, which starts at its first value
+  const i64 look_every = default_device() == Device::cuda ? settings_.log_every : 1;
   const auto every = [&](i64 n) { return n > 0 && step_ % n == 0 && step_ < settings_.steps; };
+  training_time_.go_on();
   while (step_ < settings_.steps && !stop_requested) {
-    training_time_.go_on();
-    smooth = 0.98 * smooth + 0.02 * step_once(), weight = 0.98 * weight + 0.02;
+    step_once();
+    const bool stops = step_ == settings_.steps || stop_requested;
+    if (!stops && !every(look_every) && !every(settings_.eval_every) && !every(settings_.checkpoint_every)) continue;
+    const double smooth = loss();
     training_time_.pause();
     const double left = static_cast<double>(settings_.steps - step_) / static_cast<double>(step_ - first_step_);
     progress_.show(step_, settings_.steps, left * training_time_.seconds(),
-                   fmt::format("loss {:.4f}  {} tokens/s", smooth / weight, with_commas(tokens_per_second())));
+                   fmt::format("loss {:.4f}  {} tokens/s", smooth, with_commas(tokens_per_second())));
     if (every(settings_.eval_every))
-      progress_.line(fmt::format("step {:>6}  loss {:.4f}  validation {:.4f}", step_, smooth / weight,
+      progress_.line(fmt::format("step {:>6}  loss {:.4f}  validation {:.4f}", step_, smooth,
                                  evaluate(model_, validation_, 16).nats));
     if (every(settings_.checkpoint_every)) save();
+    training_time_.go_on();
   }
+  training_time_.pause();
   save();
   progress_.clear();
   return step_ >= settings_.steps;
@@ -287,6 +328,8 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   try {
     if (settings.threads > 0) set_num_threads(settings.threads);
+    if (settings.graph && settings.device != "cuda") throw Error("--graph needs --device cuda");
+    set_default_device(device_named(settings.device));
     stop_on_signals();
     Training training(settings, settings.data.empty() ? project_text(MOEGRAD_SOURCE_DIR) : read_file(settings.data));
     if (!training.run()) {

@@ -19,10 +19,12 @@ struct SmallParts {
 };
 
 SmallParts small_parts(const TrainingState& s) {
-  const auto list = [](std::vector<i64> values) { return from_vector(values, {static_cast<i64>(values.size())}); };
+  const auto list = [](std::vector<i64> values) {
+    return from_vector(values, {static_cast<i64>(values.size())}, DType::i64, Device::cpu);
+  };
   return {list({static_cast<i64>(s.random.seed()), s.random.step(), s.random.drawn()}),
           list({static_cast<i64>(s.batches.seed()), s.batches.position()}),
-          from_vector(std::vector<double>{s.schedule.peak, s.schedule.floor}, {2}),
+          from_vector(std::vector<double>{s.schedule.peak, s.schedule.floor}, {2}, DType::f64, Device::cpu),
           list({s.schedule.warmup, s.schedule.total, s.step})};
 }
 

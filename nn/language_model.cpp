@@ -82,8 +82,9 @@ std::vector<i32> generate(const LanguageModel& model, std::span<const i32> promp
   for (const double u : draws) {
     const i64 seen = std::min<i64>(static_cast<i64>(tokens.size()), model.options.context);
     Context context;
-    const Tensor logits = model.forward(
-        from_vector(std::span<const i32>(tokens).last(static_cast<std::size_t>(seen)), {1, seen}), context);
+    const Tensor logits = model.forward(from_vector(std::span<const i32>(tokens).last(static_cast<std::size_t>(seen)),
+                                                    {1, seen}, DType::i32, model.token_embedding.weight.device()),
+                                        context);
     tokens.push_back(sample(logits[0][-1].to_vector<double>(), temperature, u));
   }
   tokens.erase(tokens.begin(), tokens.begin() + static_cast<i64>(prompt.size()));

@@ -151,28 +151,39 @@ void copy_state(const char* who, const StateDict& to, const StateDict& from) {
     throw Error(text);
   }
   no_grad guard;
-  for (const NamedTensor& t : to) t.tensor.assign(*given.at(t.name));
+  for (const NamedTensor& t : to) t.tensor.assign(given.at(t.name)->to(t.tensor.device()));
 }
 
-void Module::to(DType dtype) {
-  if (!is_float(dtype)) throw_dtype("to", kFloats, dtype);
+// Puts convert(x) in the place of every tensor x that is wanted.
+void Module::replace(const std::function<bool(const Tensor&)>& wanted,
+                     const std::function<Tensor(const Tensor&)>& convert) {
   std::map<const TensorBody*, Tensor> converted;  // tied weights stay tied
   std::vector<Tensor> before;                     // keeps the old ones alive, so that no address is used twice
   no_grad guard;
   for (const Member& m : all_members()) {
-    if (!is_float(m.tensor->dtype())) continue;
+    if (!wanted(*m.tensor)) continue;
     Tensor& now = converted[&m.tensor->body()];
     if (!now) {
       before.push_back(*m.tensor);
       const Tensor& x = *m.tensor;
       const bool one_element = x.size() > 1 && std::count(x.strides().begin(), x.strides().end(), 0) == x.rank();
       now = one_element
-                ? view_of(cast(view_of(x, {1}, {1}, x.body().offset), dtype), x.shape(), x.strides(), 0)  // still one
-                : cast(x.detach(), dtype);
+                ? view_of(convert(view_of(x, {1}, {1}, x.body().offset)), x.shape(), x.strides(), 0)  // still one
+                : convert(x.detach());
       if (m.tensor->requires_grad()) now.requires_grad_();
     }
     *m.tensor = now;
   }
+}
+
+void Module::to(DType dtype) {
+  if (!is_float(dtype)) throw_dtype("to", kFloats, dtype);
+  replace([](const Tensor& x) { return is_float(x.dtype()); }, [=](const Tensor& x) { return cast(x, dtype); });
+}
+
+void Module::to(Device device) {
+  check_device("to", device);
+  replace([=](const Tensor& x) { return x.device() != device; }, [=](const Tensor& x) { return x.to(device); });
 }
 
 // ---- sizes

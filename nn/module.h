@@ -1,6 +1,7 @@
 // Layers hold named tensors and call ops. A layer lists what it holds in one function, `members`; everything that is
 // said about a model (its state dictionary, its parameters, a summary) is read from that list.
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -79,17 +80,23 @@ class Module {
   /// (name, view of the values) of all parameters and buffers: no copies, no graph. A stack gives one view per layer;
   /// stacks of the same layers, named one after the other, give layer after layer.
   StateDict state_dict();
-  /// Copies values into the module, or none at all.
+  /// Copies values into the module, from any device, or none at all.
   ///   Errors  Error, one for all: names that are missing, twice, or not the module's; other shapes or dtypes
   void load_state_dict(const StateDict& values);
 
   /// Parameters and floating buffers as `dtype`. Make the optimizer afterwards.
   void to(DType dtype);
+  /// Parameters and buffers on another device. Make the optimizer afterwards.
+  ///   Errors  DeviceError: there is no such device
+  void to(Device device);
   /// Elements of all parameters, shared ones once; and how many of them one token uses (top-k of E experts).
   i64 parameter_count();
   i64 active_parameter_count();
   /// A table of names, shapes and counts, with the totals.
   std::string summary();
+
+ private:
+  void replace(const std::function<bool(const Tensor&)>& wanted, const std::function<Tensor(const Tensor&)>& convert);
 };
 
 /// A module from a tensor to a tensor.
@@ -98,7 +105,7 @@ struct Layer : Module {
   virtual Tensor forward(const Tensor& x, Context& context) const = 0;
 };
 
-/// Copies the values of `from` into the tensors of `to` by name, or none at all; the error is that of load_state_dict,
+/// Copies the values of `from`, from any device, into the tensors of `to` by name, or none at all; the error is that of load_state_dict,
 /// with `who` as its first word.
 void copy_state(const char* who, const StateDict& to, const StateDict& from);
 

@@ -3,6 +3,7 @@
 #include "core/autograd.h"
 #include "core/choose.h"
 #include "core/config.h"
+#include "core/graph.h"
 #include "core/parallel.h"
 #include "core/print.h"
 #include "core/random.h"

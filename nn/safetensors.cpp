@@ -171,7 +171,7 @@ void Reader::check_places(std::vector<Entry>& entries) const {
 }
 
 Tensor Reader::values_of(const Entry& entry) {
-  Tensor x = empty(entry.shape, entry.type.dtype);
+  Tensor x = empty(entry.shape, entry.type.dtype, Device::cpu);
   const bool widen = entry.type.bytes != byte_size(entry.type.dtype);
   std::vector<char> narrow(widen ? entry.end - entry.begin : 0);
   char* to = widen ? narrow.data() : reinterpret_cast<char*>(x.bytes());
@@ -243,7 +243,7 @@ void save_safetensors(const std::string& path, const TensorFile& content) {
   file.write(&header_bytes, 8);
   file.write(text.data(), text.size());
   for (const NamedTensor* t : order) {
-    const Tensor x = contiguous(t->tensor);
+    const Tensor x = contiguous(t->tensor).to(Device::cpu);
     file.write(x.bytes() + x.body().offset * byte_size(x.dtype()),
                static_cast<std::size_t>(x.size() * byte_size(x.dtype())));
   }

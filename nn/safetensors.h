@@ -19,7 +19,8 @@ struct TensorFile {
 ///   Errors  IoError: the file cannot be written, two tensors have one name, a name is "__metadata__" or not UTF-8
 void save_safetensors(const std::string& path, const TensorFile& content);
 
-/// Reads a file that save_safetensors or another program wrote. The header is checked fully before any tensor is made.
+/// Reads a file that save_safetensors or another program wrote, into tensors on the CPU. The header is checked fully before any
+/// tensor is made.
 ///   Dtypes  as above, and U8, which becomes i32
 ///   Errors  IoError, naming the file and what is wrong with it: absent, not a file, shorter or longer than its header
 ///           says, header too long or not JSON, a tensor's dtype unknown or its byte count not that of its shape,

@@ -9,7 +9,7 @@
 #include <unordered_map>
 
 #include "core/atomic_file.h"
-#include "core/philox.h"
+#include "core/cuda.h"
 
 namespace moegrad {
 namespace {
@@ -78,15 +78,15 @@ TextData::TextData(const std::string& text, double fraction) : vocabulary(text) 
 
 namespace {
 
-Batch make_batch(std::span<const i32> text, i64 rows, i64 block, const std::vector<i64>& starts) {
-  Batch batch{empty({rows, block}, DType::i64), empty({rows, block}, DType::i64)};
+Batch make_batch(std::span<const i32> text, i64 rows, i64 block, const std::vector<i64>& starts, Device device) {
+  Batch batch{empty({rows, block}, DType::i64, Device::cpu), empty({rows, block}, DType::i64, Device::cpu)};
   i64 *in = batch.inputs.data<i64>(), *out = batch.targets.data<i64>();
   for (const i64 start : starts) {
     const i32* from = text.data() + start;
     in = std::copy(from, from + block, in);
     out = std::copy(from + 1, from + block + 1, out);
   }
-  return batch;
+  return {batch.inputs.to(device), batch.targets.to(device)};
 }
 
 void check_windows(const char* who, std::span<const i32> text, i64 batch, i64 block, i64 least) {
@@ -100,20 +100,52 @@ constexpr u32 kBatchDraw = 0xBA7C0000;  // far from the numbers that a Random of
 
 }  // namespace
 
-RandomBatches::RandomBatches(std::span<const i32> text, i64 batch, i64 block, u64 seed)
-    : text_(text), batch_(batch), block_(block), seed_(seed) {
+RandomBatches::RandomBatches(std::span<const i32> text, i64 batch, i64 block, u64 seed, Device device)
+    : batch_(batch), block_(block), seed_(seed) {
   check_windows("random batches", text, batch, block, block + 1);
+  text_ = from_vector(text, {static_cast<i64>(text.size())}, DType::i32, device);
+}
+
+void RandomBatches::fill(const Batch& batch, i64 i) const {
+  const RandomWindows windows{text_.data<i32>(), text_.size(), batch_, block_, seed_, kBatchDraw, static_cast<u32>(i)};
+  MOEGRAD_LAUNCH(text_.device(), random_windows, windows, writable<i64>(batch.inputs), writable<i64>(batch.targets));
 }
 
 Batch RandomBatches::at(i64 i) const {
-  std::vector<i64> starts(static_cast<std::size_t>(batch_));
-  for (i64 b = 0; b < batch_; ++b)
-    starts[static_cast<std::size_t>(b)] =
-        random::below(static_cast<i64>(text_.size()) - block_, seed_, kBatchDraw, static_cast<u32>(i), b);
-  return make_batch(text_, batch_, block_, starts);
+  const auto make = [&] { return empty({batch_, block_}, DType::i64, text_.device()); };
+  const Batch batch{make(), make()};
+  fill(batch, i);
+  return batch;
 }
 
-WholeText::WholeText(std::span<const i32> text, i64 batch, i64 block) : text_(text), batch_(batch), block_(block) {
+void RandomBatches::next(const Batch& into) {
+  if constexpr (kWithCuda)
+    if (text_.device() == Device::cuda && cuda::capturing())
+      throw Error("random batches: a batch must be made before a captured graph is replayed, not in it");
+  for (const Tensor& x : {into.inputs, into.targets}) {
+    check_same_device("random batches", text_, x);
+    if (x.dtype() != DType::i64) throw_dtype("random batches", "i64", x.dtype());
+    if (x.shape() != Shape{batch_, block_} || !x.is_contiguous())
+      throw ShapeError(fmt::format("random batches: the tensors must be those of a batch, {}; got {}",
+                                   to_string(Shape{batch_, block_}), to_string(x.shape())));
+  }
+  fill(into, position_++);
+}
+
+// ---- CPU kernel
+
+void cpu::random_windows(const RandomWindows& w, i64* inputs, i64* targets) {
+  for (i64 row = 0; row < w.rows; ++row) {
+    const i32* from = w.text + w.start(row);
+    inputs = std::copy(from, from + w.block, inputs);
+    targets = std::copy(from + 1, from + w.block + 1, targets);
+  }
+}
+
+// ---- all of a text
+
+WholeText::WholeText(std::span<const i32> text, i64 batch, i64 block, Device device)
+    : text_(text), batch_(batch), block_(block), device_(device) {
   check_windows("whole text", text, batch, block, 2);
 }
 
@@ -126,10 +158,10 @@ Batch WholeText::at(i64 i) const {
   const i64 full = targets() / block_;
   if (i < 0 || i >= batches())
     throw IndexError(fmt::format("whole text: a batch's number must be in [0, {}); got {}", batches(), i));
-  if (i * batch_ >= full) return make_batch(text_, 1, targets() % block_, {full * block_});
+  if (i * batch_ >= full) return make_batch(text_, 1, targets() % block_, {full * block_}, device_);
   std::vector<i64> starts;
   for (i64 w = i * batch_; w < std::min(full, (i + 1) * batch_); ++w) starts.push_back(w * block_);
-  return make_batch(text_, static_cast<i64>(starts.size()), block_, starts);
+  return make_batch(text_, static_cast<i64>(starts.size()), block_, starts, device_);
 }
 
 // ---- baselines

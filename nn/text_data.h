@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/philox.h"
 #include "core/tensor.h"
 
 namespace moegrad {
@@ -37,12 +38,17 @@ struct Batch {
 };
 
 /// Windows of a text at random places. Batch i is a function of (seed, i) alone: no order is kept, so none can be lost.
+/// The text lies where the batches are made: a GPU makes them without the host's help.
 class RandomBatches {
  public:
-  /// `text` must outlive this.  Throws Error: the text has no S + 1 characters, or batch or block is below 1.
-  RandomBatches(std::span<const i32> text, i64 batch, i64 block, u64 seed);
+  /// Throws Error: the text has no S + 1 characters, or batch or block is below 1.
+  RandomBatches(std::span<const i32> text, i64 batch, i64 block, u64 seed, Device device = default_device());
   Batch at(i64 i) const;
   Batch next() { return at(position_++); }
+  /// The next batch in place of an older one, in the same tensors: what a captured graph reads.
+  ///   Errors  Error: in a capture, which would repeat this batch for ever.  ShapeError, DTypeError, DeviceError: it is
+  ///           no batch of these
+  void next(const Batch& into);
 
   u64 seed() const { return seed_; }
   /// Batches handed out.
@@ -50,7 +56,8 @@ class RandomBatches {
   void restore(u64 seed, i64 position) { seed_ = seed, position_ = position; }
 
  private:
-  std::span<const i32> text_;
+  void fill(const Batch& batch, i64 i) const;
+  Tensor text_;  // i32 [n]
   i64 batch_, block_;
   u64 seed_;
   i64 position_ = 0;
@@ -60,7 +67,8 @@ class RandomBatches {
 /// batch has fewer windows, and the last window, a batch of its own, may be shorter.
 class WholeText {
  public:
-  WholeText(std::span<const i32> text, i64 batch, i64 block);
+  /// `text` must outlive this.  Throws Error: as RandomBatches, for a text of 2 characters.
+  WholeText(std::span<const i32> text, i64 batch, i64 block, Device device = default_device());
   i64 batches() const;
   Batch at(i64 i) const;
   i64 targets() const { return static_cast<i64>(text_.size()) - 1; }
@@ -68,6 +76,7 @@ class WholeText {
  private:
   std::span<const i32> text_;
   i64 batch_, block_;
+  Device device_;
 };
 
 /// Mean negative log-likelihood, in nats per character, that counting in `training` gives on `validation` without its
@@ -85,5 +94,21 @@ std::string gather_text(const std::string& root, const std::vector<std::string>&
                         const std::vector<std::string>& endings);
 /// The sources and documents of a checkout of moegrad.
 std::string project_text(const std::string& root);
+
+/// Windows of a text at random places: row b is text[s + 0 .. s + block), and its target the same from s + 1 on.
+struct RandomWindows {
+  const i32* text;
+  i64 length, rows, block;
+  u64 seed;
+  u32 draw, step;
+  MOEGRAD_HD i64 start(i64 row) const { return random::below(length - block, seed, draw, step, row); }
+};
+// Kernels, called only by nn/text_data.cpp.
+namespace cpu {
+void random_windows(const RandomWindows& w, i64* inputs, i64* targets);
+}
+namespace cuda {
+void random_windows(const RandomWindows& w, i64* inputs, i64* targets);
+}
 
 }  // namespace moegrad

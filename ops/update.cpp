@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <vector>
+
 #include "core/autograd.h"
 #include "core/parallel.h"
 #include "ops/cast.h"
@@ -40,30 +42,69 @@ std::string numbers(unsigned uses) {
   return "{" + text + "}";
 }
 
-// `uses`: bit i says that state i must be there; the others must not.
-template <class Rule>
-void update(const char* op, const Tensor& w, const Tensor& dw_any, std::span<const Tensor> states, const Rule& rule,
-            unsigned uses, const UpdateStep& at) {
-  if (states.size() > 3) throw Error(fmt::format("{}: there are at most 3 states; got {}", op, states.size()));
-  check_operands(op, w, dw_any, states);
-  check_update_scalar(op, "lr", at.lr, DType::f64, w.device());
-  check_update_scalar(op, "step", at.step, DType::i64, w.device());
-  if (at.scale) check_update_scalar(op, "scale", at.scale, DType::f64, w.device());
+// What a rule is called in error texts, and the states that its settings have: bit i says that state i must be there,
+// and the others must not.
+struct Facts {
+  const char* op;
+  unsigned uses;
+};
+Facts facts(const SgdRule& r) { return {"sgd_update", r.momentum != 0 ? 1u : 0u}; }
+Facts facts(const AdamRule& r) { return {"adam_update", r.amsgrad ? 7u : 3u}; }
+Facts facts(const RmspropRule& r) {
+  return {"rmsprop_update", 1u | (r.centered ? 2u : 0u) | (r.momentum != 0 ? 4u : 0u)};
+}
+Facts facts(const AdagradRule&) { return {"adagrad_update", 1}; }
+Facts facts(const LionRule&) { return {"lion_update", 1}; }
+
+void check_one(const Facts& rule, const Updated& x, const UpdateStep& at) {
+  const char* op = rule.op;
+  if (x.states.size() > 3) throw Error(fmt::format("{}: there are at most 3 states; got {}", op, x.states.size()));
+  check_operands(op, x.w, x.dw, x.states);
+  const Device device = x.w.device();
+  check_update_scalar(op, "lr", at.lr, DType::f64, device);
+  check_update_scalar(op, "step", x.step, DType::i64, device);
+  if (at.scale) check_update_scalar(op, "scale", at.scale, DType::f64, device);
   unsigned given = 0;
-  for (std::size_t i = 0; i < states.size(); ++i)
-    if (states[i]) given |= 1u << i;
-  if (given != uses)
-    throw Error(fmt::format("{}: these settings have the states {}; got {}", op, numbers(uses), numbers(given)));
+  for (std::size_t i = 0; i < x.states.size(); ++i)
+    if (x.states[i]) given |= 1u << i;
+  if (given != rule.uses)
+    throw Error(fmt::format("{}: these settings have the states {}; got {}", op, numbers(rule.uses), numbers(given)));
+}
+
+template <class F> UpdateArrays<F> arrays(const Updated& x, const Tensor& dw, bool count) {
+  UpdateArrays<F> a{writable<F>(x.w), dw.data<F>(), {}, x.w.size(), count ? writable<i64>(x.step) : x.step.data<i64>()};
+  for (std::size_t i = 0; i < x.states.size(); ++i)
+    a.states[i] = x.states[i] ? writable<Computed<F>>(x.states[i]) : nullptr;
+  return a;
+}
+
+// All of the list that have the type F.
+template <class F, class Rule>
+void launch_update(std::span<const Updated> list, const Rule& rule, const UpdateClock& clock, Device device) {
+  std::vector<Tensor> gradients;  // what is not contiguous lives here
+  std::vector<UpdateArrays<F>> all;
+  for (const Updated& x : list)
+    if (x.w.dtype() == dtype_of<F>) all.push_back(arrays<F>(x, gradients.emplace_back(contiguous(x.dw)), clock.count));
+  if (all.empty()) return;
+  MOEGRAD_LAUNCH(device, update, std::span<const UpdateArrays<F>>(all), clock, rule);
+}
+
+template <class Rule> void update(std::span<const Updated> list, const Rule& rule, const UpdateStep& at, bool count) {
+  const Facts about = facts(rule);
+  for (const Updated& x : list) check_one(about, x, at);
   no_grad guard;
-  const Tensor dw = contiguous(dw_any);
-  const UpdateClock clock{at.lr.data<double>(), at.step.data<i64>(), at.scale ? at.scale.data<double>() : nullptr,
-                          at.lr_scale};
-  with_float(op, w.dtype(), [&]<class F>() {
-    UpdateArrays<F> x{writable<F>(w), dw.data<F>(), {}, w.size()};
-    for (std::size_t i = 0; i < states.size(); ++i)
-      x.states[i] = states[i] ? writable<Computed<F>>(states[i]) : nullptr;
-    MOEGRAD_LAUNCH(w.device(), update, x, clock, rule);
-  });
+  const UpdateClock clock{at.lr.data<double>(), at.scale ? at.scale.data<double>() : nullptr, at.lr_scale, count,
+                          about.uses};
+  const Device device = at.lr.device();
+  launch_update<float>(list, rule, clock, device);
+  launch_update<double>(list, rule, clock, device);
+  launch_update<bf16>(list, rule, clock, device);
+}
+
+template <class Rule>
+void update(const Tensor& w, const Tensor& dw, std::span<const Tensor> states, const Rule& rule, const UpdateStep& at) {
+  const Updated one{w, dw, states, at.step};
+  update({&one, 1}, rule, at, false);
 }
 
 }  // namespace
@@ -80,28 +121,33 @@ void check_update_scalar(const char* op, const char* what, const Tensor& x, DTyp
 
 void sgd_update(const Tensor& w, const Tensor& dw, std::span<const Tensor> states, const SgdRule& rule,
                 const UpdateStep& at) {
-  update("sgd_update", w, dw, states, rule, rule.momentum != 0 ? 1 : 0, at);
+  update(w, dw, states, rule, at);
 }
-
 void adam_update(const Tensor& w, const Tensor& dw, std::span<const Tensor> states, const AdamRule& rule,
                  const UpdateStep& at) {
-  update("adam_update", w, dw, states, rule, rule.amsgrad ? 7 : 3, at);
+  update(w, dw, states, rule, at);
 }
-
 void rmsprop_update(const Tensor& w, const Tensor& dw, std::span<const Tensor> states, const RmspropRule& rule,
                     const UpdateStep& at) {
-  update("rmsprop_update", w, dw, states, rule, 1u | (rule.centered ? 2u : 0u) | (rule.momentum != 0 ? 4u : 0u), at);
+  update(w, dw, states, rule, at);
 }
-
 void adagrad_update(const Tensor& w, const Tensor& dw, std::span<const Tensor> states, const AdagradRule& rule,
                     const UpdateStep& at) {
-  update("adagrad_update", w, dw, states, rule, 1, at);
+  update(w, dw, states, rule, at);
 }
-
 void lion_update(const Tensor& w, const Tensor& dw, std::span<const Tensor> states, const LionRule& rule,
                  const UpdateStep& at) {
-  update("lion_update", w, dw, states, rule, 1, at);
+  update(w, dw, states, rule, at);
 }
+
+template <class Rule> void update_all(std::span<const Updated> list, const Rule& rule, const UpdateStep& at) {
+  if (!list.empty()) update(list, rule, at, true);
+}
+template void update_all(std::span<const Updated>, const SgdRule&, const UpdateStep&);
+template void update_all(std::span<const Updated>, const AdamRule&, const UpdateStep&);
+template void update_all(std::span<const Updated>, const RmspropRule&, const UpdateStep&);
+template void update_all(std::span<const Updated>, const AdagradRule&, const UpdateStep&);
+template void update_all(std::span<const Updated>, const LionRule&, const UpdateStep&);
 
 void average_update(const Tensor& y, const Tensor& x_any, double keep) {
   if (!is_float(y.dtype())) throw_dtype("average_update", kFloats, y.dtype());
@@ -154,17 +200,20 @@ void update_elements(const UpdateArrays<F>& x, Computed<F> scale, const Step& st
 
 }  // namespace
 
-template <class F, class Rule> void cpu::update(const UpdateArrays<F>& x, const UpdateClock& clock, const Rule& rule) {
+template <class F, class Rule>
+void cpu::update(std::span<const UpdateArrays<F>> list, const UpdateClock& clock, const Rule& rule) {
   using C = Computed<F>;
-  const auto step = formula::at<C>(rule, *clock.lr * clock.lr_scale, *clock.step);
   const C scale = clock.scale ? static_cast<C>(*clock.scale) : C(1);
-  const int uses = (x.states[0] ? 1 : 0) + (x.states[1] ? 2 : 0) + (x.states[2] ? 4 : 0);
-  switch (uses) {
-    case 0: return update_elements<0>(x, scale, step);
-    case 1: return update_elements<1>(x, scale, step);
-    case 3: return update_elements<3>(x, scale, step);
-    case 5: return update_elements<5>(x, scale, step);
-    default: return update_elements<7>(x, scale, step);
+  for (const UpdateArrays<F>& x : list) {
+    if (clock.count) ++*x.step;
+    const auto step = formula::at<C>(rule, *clock.lr * clock.lr_scale, *x.step);
+    switch (clock.uses) {
+      case 0: update_elements<0>(x, scale, step); break;
+      case 1: update_elements<1>(x, scale, step); break;
+      case 3: update_elements<3>(x, scale, step); break;
+      case 5: update_elements<5>(x, scale, step); break;
+      default: update_elements<7>(x, scale, step);
+    }
   }
 }
 

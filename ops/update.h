@@ -1,7 +1,6 @@
 // What an optimizer does to a parameter in place, in one pass over memory. No graph is recorded and no gradient is
 // changed.
 #pragma once
-#include <cmath>
 #include <span>
 
 #include "core/math.h"
@@ -85,6 +84,17 @@ struct LionRule {
 void lion_update(const Tensor& w, const Tensor& dw, std::span<const Tensor> states, const LionRule& rule,
                  const UpdateStep& at);
 
+/// One of the parameters that are updated together. Its step is counted up first.
+struct Updated {
+  Tensor w, dw;
+  std::span<const Tensor> states;
+  Tensor step;  ///< i64 []
+};
+/// The update above of every parameter of a list, with the same bits; on a GPU a launch works on dozens of them. Rule is
+/// one of those above; `at.step` is not used.
+///   Errors    as above, before anything has changed; DeviceError: the parameters are not on one device
+template <class Rule> void update_all(std::span<const Updated> list, const Rule& rule, const UpdateStep& at);
+
 /// x = x + 1, in place.  Shapes: i64 [].
 void count_up(const Tensor& x);
 
@@ -99,21 +109,26 @@ template <class F> struct UpdateArrays {
   const F* dw;
   Computed<F>* states[3];
   i64 n;
+  i64* step;
 };
+/// The same for all of a list.
 struct UpdateClock {
   const double* lr;
-  const i64* step;
   const double* scale;  // nullptr: 1
   double lr_scale;
+  bool count;     // each step up, first
+  unsigned uses;  // bit i: state i is there
 };
 // Kernels, called only by ops/update.cpp.
 namespace cpu {
-template <class F, class Rule> void update(const UpdateArrays<F>& x, const UpdateClock& clock, const Rule& rule);
+template <class F, class Rule>
+void update(std::span<const UpdateArrays<F>> list, const UpdateClock& clock, const Rule& rule);
 template <class F> void average_update(F* y, const F* x, i64 n, double keep);
 void count_up(i64* x);
 }  // namespace cpu
 namespace cuda {
-template <class F, class Rule> void update(const UpdateArrays<F>& x, const UpdateClock& clock, const Rule& rule);
+template <class F, class Rule>
+void update(std::span<const UpdateArrays<F>> list, const UpdateClock& clock, const Rule& rule);
 template <class F> void average_update(F* y, const F* x, i64 n, double keep);
 void count_up(i64* x);
 }  // namespace cuda
@@ -125,7 +140,7 @@ namespace formula {
 // mul_add, as core/math.h has it. No branches, so that the loop vectorises.
 template <class F> struct SgdStep {
   F rate, momentum, kept, fresh, decay, ahead, direct;
-  SgdStep(const SgdRule& r, double lr, i64 t)
+  MOEGRAD_HD SgdStep(const SgdRule& r, double lr, i64 t)
       : rate(static_cast<F>(lr)),
         momentum(static_cast<F>(r.momentum)),
         kept(t == 1 ? F(0) : momentum),
@@ -147,16 +162,16 @@ template <class F> struct SgdStep {
 template <class F> struct AdamStep {
   F b1, b2, c1, c2, eps, decay, keep, rate, unbias;
   // m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps), with the divisions taken out of the loop
-  AdamStep(const AdamRule& r, double lr, i64 t)
+  MOEGRAD_HD AdamStep(const AdamRule& r, double lr, i64 t)
       : b1(static_cast<F>(r.beta1)),
         b2(static_cast<F>(r.beta2)),
         c1(static_cast<F>(1 - r.beta1)),
         c2(static_cast<F>(1 - r.beta2)),
         eps(static_cast<F>(r.eps)),
         decay(static_cast<F>(r.decoupled ? 0 : r.weight_decay)),
-        keep(static_cast<F>(r.decoupled ? 1 - lr * r.weight_decay : 1)),
-        rate(static_cast<F>(lr / (1 - std::pow(r.beta1, static_cast<double>(t))))),
-        unbias(static_cast<F>(1 / std::sqrt(1 - std::pow(r.beta2, static_cast<double>(t))))) {}
+        keep(static_cast<F>(r.decoupled ? math::mul_add(-lr, r.weight_decay, 1.0) : 1)),
+        rate(static_cast<F>(lr / (1 - math::pow(r.beta1, static_cast<double>(t))))),
+        unbias(static_cast<F>(1 / math::sqrt(1 - math::pow(r.beta2, static_cast<double>(t))))) {}
   template <unsigned Uses> MOEGRAD_HD void apply(F& w, F g, F& a, F& b, F& c) const {
     g = math::mul_add(decay, w, g);
     a = math::mul_add(b1, a, c1 * g);
@@ -169,7 +184,7 @@ template <class F> struct AdamStep {
 
 template <class F> struct RmspropStep {
   F rate, alpha, fresh, eps, momentum, decay;
-  RmspropStep(const RmspropRule& r, double lr, i64)
+  MOEGRAD_HD RmspropStep(const RmspropRule& r, double lr, i64)
       : rate(static_cast<F>(lr)),
         alpha(static_cast<F>(r.alpha)),
         fresh(static_cast<F>(1 - r.alpha)),
@@ -193,8 +208,8 @@ template <class F> struct RmspropStep {
 
 template <class F> struct AdagradStep {
   F rate, eps, decay;
-  AdagradStep(const AdagradRule& r, double lr, i64 t)
-      : rate(static_cast<F>(lr / (1 + static_cast<double>(t - 1) * r.lr_decay))),
+  MOEGRAD_HD AdagradStep(const AdagradRule& r, double lr, i64 t)
+      : rate(static_cast<F>(lr / math::mul_add(static_cast<double>(t - 1), r.lr_decay, 1.0))),
         eps(static_cast<F>(r.eps)),
         decay(static_cast<F>(r.weight_decay)) {}
   template <unsigned Uses> MOEGRAD_HD void apply(F& w, F g, F& a, F&, F&) const {
@@ -206,13 +221,13 @@ template <class F> struct AdagradStep {
 
 template <class F> struct LionStep {
   F rate, b1, b2, c1, c2, keep;
-  LionStep(const LionRule& r, double lr, i64)
+  MOEGRAD_HD LionStep(const LionRule& r, double lr, i64)
       : rate(static_cast<F>(lr)),
         b1(static_cast<F>(r.beta1)),
         b2(static_cast<F>(r.beta2)),
         c1(static_cast<F>(1 - r.beta1)),
         c2(static_cast<F>(1 - r.beta2)),
-        keep(static_cast<F>(1 - lr * r.weight_decay)) {}
+        keep(static_cast<F>(math::mul_add(-lr, r.weight_decay, 1.0))) {}
   template <unsigned Uses> MOEGRAD_HD void apply(F& w, F g, F& a, F&, F&) const {
     const F u = math::mul_add(b1, a, c1 * g);
     const F sign = u > F(0) ? F(1) : u < F(0) ? F(-1) : u;  // u itself: 0 or NaN
@@ -222,11 +237,11 @@ template <class F> struct LionStep {
 };
 
 // The step of a rule.
-template <class F> SgdStep<F> at(const SgdRule& r, double lr, i64 t) { return {r, lr, t}; }
-template <class F> AdamStep<F> at(const AdamRule& r, double lr, i64 t) { return {r, lr, t}; }
-template <class F> RmspropStep<F> at(const RmspropRule& r, double lr, i64 t) { return {r, lr, t}; }
-template <class F> AdagradStep<F> at(const AdagradRule& r, double lr, i64 t) { return {r, lr, t}; }
-template <class F> LionStep<F> at(const LionRule& r, double lr, i64 t) { return {r, lr, t}; }
+template <class F> MOEGRAD_HD inline SgdStep<F> at(const SgdRule& r, double lr, i64 t) { return {r, lr, t}; }
+template <class F> MOEGRAD_HD inline AdamStep<F> at(const AdamRule& r, double lr, i64 t) { return {r, lr, t}; }
+template <class F> MOEGRAD_HD inline RmspropStep<F> at(const RmspropRule& r, double lr, i64 t) { return {r, lr, t}; }
+template <class F> MOEGRAD_HD inline AdagradStep<F> at(const AdagradRule& r, double lr, i64 t) { return {r, lr, t}; }
+template <class F> MOEGRAD_HD inline LionStep<F> at(const LionRule& r, double lr, i64 t) { return {r, lr, t}; }
 
 }  // namespace formula
 }  // namespace moegrad

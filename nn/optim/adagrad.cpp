@@ -9,9 +9,8 @@ Adagrad::Adagrad(std::vector<ParameterGroup> groups, Options options)
   check(options.eps >= 0, "eps must not be negative", options.eps);
 }
 
-void Adagrad::update(const Trained& t, const Tensor& gradient, const UpdateStep& at) const {
-  adagrad_update(t.parameter.tensor, gradient, t.state,
-                 {.eps = options_.eps, .lr_decay = options_.lr_decay, .weight_decay = t.weight_decay}, at);
+void Adagrad::update(std::span<const Updated> list, double weight_decay, const UpdateStep& at) const {
+  update_all(list, AdagradRule{.eps = options_.eps, .lr_decay = options_.lr_decay, .weight_decay = weight_decay}, at);
 }
 
 }  // namespace moegrad

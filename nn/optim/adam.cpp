@@ -17,15 +17,15 @@ void Adam::set_momentum(double momentum) {
   options_.beta1 = momentum;
 }
 
-void Adam::update(const Trained& t, const Tensor& gradient, const UpdateStep& at) const {
-  adam_update(t.parameter.tensor, gradient, t.state,
-              {.beta1 = options_.beta1,
-               .beta2 = options_.beta2,
-               .eps = options_.eps,
-               .weight_decay = t.weight_decay,
-               .decoupled = decoupled_,
-               .amsgrad = options_.amsgrad},
-              at);
+void Adam::update(std::span<const Updated> list, double weight_decay, const UpdateStep& at) const {
+  update_all(list,
+             AdamRule{.beta1 = options_.beta1,
+                      .beta2 = options_.beta2,
+                      .eps = options_.eps,
+                      .weight_decay = weight_decay,
+                      .decoupled = decoupled_,
+                      .amsgrad = options_.amsgrad},
+             at);
 }
 
 }  // namespace moegrad

@@ -23,7 +23,7 @@ class Adam : public Optimizer {
   Adam(const char* name, std::vector<ParameterGroup> groups, const Options& options, bool decoupled);
 
  private:
-  void update(const Trained& t, const Tensor& gradient, const UpdateStep& at) const override;
+  void update(std::span<const Updated> list, double weight_decay, const UpdateStep& at) const override;
   Options options_;
   bool decoupled_;
 };

@@ -8,9 +8,8 @@ Lion::Lion(std::vector<ParameterGroup> groups, Options options)
   check(options.beta2 >= 0 && options.beta2 < 1, "beta2 must be in [0, 1)", options.beta2);
 }
 
-void Lion::update(const Trained& t, const Tensor& gradient, const UpdateStep& at) const {
-  lion_update(t.parameter.tensor, gradient, t.state,
-              {.beta1 = options_.beta1, .beta2 = options_.beta2, .weight_decay = t.weight_decay}, at);
+void Lion::update(std::span<const Updated> list, double weight_decay, const UpdateStep& at) const {
+  update_all(list, LionRule{.beta1 = options_.beta1, .beta2 = options_.beta2, .weight_decay = weight_decay}, at);
 }
 
 }  // namespace moegrad

@@ -14,7 +14,7 @@ class Lion : public Optimizer {
   Lion(std::vector<ParameterGroup> groups, Options options);
 
  private:
-  void update(const Trained& t, const Tensor& gradient, const UpdateStep& at) const override;
+  void update(std::span<const Updated> list, double weight_decay, const UpdateStep& at) const override;
   Options options_;
 };
 

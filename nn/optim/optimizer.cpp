@@ -7,6 +7,8 @@
 #include <set>
 
 #include "core/autograd.h"
+#include "core/cuda.h"
+#include "core/fill.h"
 
 namespace moegrad {
 
@@ -30,7 +32,7 @@ std::vector<ParameterGroup> one_group(Module& model, double weight_decay) {
 
 Optimizer::Optimizer(const char* name, std::vector<ParameterGroup> groups, double lr, std::vector<std::string> names,
                      double initial)
-    : name_(name), names_(std::move(names)), lr_(scalar(lr, DType::f64)) {
+    : name_(name), names_(std::move(names)) {
   check(lr >= 0 && std::isfinite(lr), "lr must be finite and not negative", lr);
   std::set<std::string> known;
   std::set<const TensorBody*> bodies;
@@ -55,22 +57,29 @@ Optimizer::Optimizer(const char* name, std::vector<ParameterGroup> groups, doubl
   }
   if (trained_.empty())
     throw Error(fmt::format("{}: there must be parameters that require a gradient; got none", name_));
+  for (const Trained& t : trained_) check_same_device(name_, trained_.front().parameter.tensor, t.parameter.tensor);
+  lr_ = scalar(lr, DType::f64, trained_.front().parameter.tensor.device());
 }
 
 void Optimizer::check(bool good, const char* rule, double value) const {
   if (!good) throw Error(fmt::format("{}: {}; got {}", name_, rule, value));
 }
 
+// Parameters that share their settings, one group behind the other, are updated together.
 void Optimizer::step(const Tensor& scale) {
   no_grad guard;
   if (scale)  // before any parameter has moved
-    for (const Trained& t : trained_)
-      check_update_scalar(name_, "scale", scale, DType::f64, t.parameter.tensor.device());
-  for (const Trained& t : trained_) {
-    const Tensor gradient = t.parameter.tensor.grad();
-    if (!gradient) continue;
-    count_up(t.step);
-    update(t, gradient, {.lr = lr_, .step = t.step, .scale = scale, .lr_scale = t.lr_scale});
+    check_update_scalar(name_, "scale", scale, DType::f64, lr_.device());
+  std::vector<Updated> list;
+  for (std::size_t i = 0; i < trained_.size(); ++i) {
+    const Trained& t = trained_[i];
+    if (const Tensor gradient = t.parameter.tensor.grad())
+      list.push_back({t.parameter.tensor, gradient, t.state, t.step});
+    const bool last = i + 1 == trained_.size() || trained_[i + 1].weight_decay != t.weight_decay ||
+                      trained_[i + 1].lr_scale != t.lr_scale;
+    if (!last) continue;
+    update(list, t.weight_decay, {.lr = lr_, .step = {}, .scale = scale, .lr_scale = t.lr_scale});
+    list.clear();
   }
 }
 
@@ -80,7 +89,11 @@ void Optimizer::zero_grad() {
 
 void Optimizer::set_lr(double lr) {
   check(lr >= 0 && std::isfinite(lr), "lr must be finite and not negative", lr);
-  lr_.assign(scalar(lr, DType::f64));
+  if constexpr (kWithCuda)
+    if (lr_.device() == Device::cuda && cuda::capturing())
+      throw Error(
+          fmt::format("{}: the learning rate must be set before a captured graph is replayed, not in it", name_));
+  MOEGRAD_LAUNCH(lr_.device(), fill_value, writable<double>(lr_), 1, lr);
 }
 
 void Optimizer::set_momentum(double momentum) { check(false, "it has no momentum to set", momentum); }

@@ -36,10 +36,12 @@ class Optimizer {
   ///   Errors  DTypeError, ShapeError, DeviceError: `scale` is something else; then nothing has changed
   void step(const Tensor& scale = {});
   void zero_grad();
+  /// Between replays of a captured graph it holds for the next one.
+  ///   Errors  Error: in a capture, which would keep the value for ever; negative or not finite
   void set_lr(double lr);
   double lr() const { return lr_.item(); }
   /// For schedules that move the momentum against the learning rate (OneCycle): SGD's and RMSprop's momentum, Adam's
-  /// beta1.
+  /// beta1. A captured graph keeps the one that it was captured with.
   ///   Errors  Error: out of range, or the optimizer has none
   virtual void set_momentum(double momentum);
   /// Updates of the parameter that had most of them.
@@ -52,22 +54,23 @@ class Optimizer {
   void load_state_dict(const StateDict& values);
 
  protected:
+  /// `names`: of the rule's states; an empty name is a state that the settings leave out.
+  /// Throws Error: no parameters, one given twice, two of one name, one that requires no gradient; lr or an lr_scale is
+  /// negative or not finite.  DeviceError: the parameters are not on one device.
+  Optimizer(const char* name, std::vector<ParameterGroup> groups, double lr, std::vector<std::string> names,
+            double initial = 0);
+  /// The rule of ops/update.h for parameters that share a weight decay: update_all(list, Rule{..}, at).
+  virtual void update(std::span<const Updated> list, double weight_decay, const UpdateStep& at) const = 0;
+  /// Throws Error: `good` is false.  For settings: check(beta1 >= 0 && beta1 < 1, "beta1 must be in [0, 1)", beta1).
+  void check(bool good, const char* rule, double value) const;
+
+ private:
   struct Trained {
     NamedTensor parameter;
     Tensor step;                // i64 []: updates of this parameter
     std::vector<Tensor> state;  // in the order of `names`; empty handles where a name is empty
     double weight_decay, lr_scale;
   };
-  /// `names`: of the rule's states; an empty name is a state that the settings leave out.
-  /// Throws Error: no parameters, one given twice, two of one name, one that requires no gradient; lr or an lr_scale is
-  /// negative or not finite.
-  Optimizer(const char* name, std::vector<ParameterGroup> groups, double lr, std::vector<std::string> names,
-            double initial = 0);
-  virtual void update(const Trained& t, const Tensor& gradient, const UpdateStep& at) const = 0;
-  /// Throws Error: `good` is false.  For settings: check(beta1 >= 0 && beta1 < 1, "beta1 must be in [0, 1)", beta1).
-  void check(bool good, const char* rule, double value) const;
-
- private:
   const char* name_;
   std::vector<std::string> names_;
   std::vector<Trained> trained_;

@@ -20,14 +20,14 @@ void RMSprop::set_momentum(double momentum) {
   options_.momentum = momentum;
 }
 
-void RMSprop::update(const Trained& t, const Tensor& gradient, const UpdateStep& at) const {
-  rmsprop_update(t.parameter.tensor, gradient, t.state,
-                 {.alpha = options_.alpha,
-                  .eps = options_.eps,
-                  .momentum = options_.momentum,
-                  .weight_decay = t.weight_decay,
-                  .centered = options_.centered},
-                 at);
+void RMSprop::update(std::span<const Updated> list, double weight_decay, const UpdateStep& at) const {
+  update_all(list,
+             RmspropRule{.alpha = options_.alpha,
+                         .eps = options_.eps,
+                         .momentum = options_.momentum,
+                         .weight_decay = weight_decay,
+                         .centered = options_.centered},
+             at);
 }
 
 }  // namespace moegrad

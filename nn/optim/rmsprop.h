@@ -17,7 +17,7 @@ class RMSprop : public Optimizer {
   void set_momentum(double momentum) override;
 
  private:
-  void update(const Trained& t, const Tensor& gradient, const UpdateStep& at) const override;
+  void update(std::span<const Updated> list, double weight_decay, const UpdateStep& at) const override;
   Options options_;
 };
 

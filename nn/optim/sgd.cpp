@@ -19,12 +19,12 @@ void SGD::set_momentum(double momentum) {
   options_.momentum = momentum;
 }
 
-void SGD::update(const Trained& t, const Tensor& gradient, const UpdateStep& at) const {
-  sgd_update(t.parameter.tensor, gradient, t.state,
-             {.momentum = options_.momentum,
-              .dampening = options_.dampening,
-              .weight_decay = t.weight_decay,
-              .nesterov = options_.nesterov},
+void SGD::update(std::span<const Updated> list, double weight_decay, const UpdateStep& at) const {
+  update_all(list,
+             SgdRule{.momentum = options_.momentum,
+                     .dampening = options_.dampening,
+                     .weight_decay = weight_decay,
+                     .nesterov = options_.nesterov},
              at);
 }
 

@@ -267,6 +267,45 @@ TEST_CASE("adam_update: a value saved for backward that was updated is an error"
       GradError);
 }
 
+// More tensors than one launch takes; none, one and many elements; views that begin anywhere.
+TEST_CASE("update_all: the bits of one update after the other, each step counted") {
+  const UpdateStep at = third_step(true);
+  const auto run = [&](bool together) {
+    std::vector<Updated> list;
+    std::vector<std::vector<Tensor>> states(100);
+    for (int i = 0; i < 100; ++i) {
+      const i64 n = i % 10 == 9 ? 0 : i % 10 == 8 ? 9001 + i : i * 3 + 1;
+      const DType dtype = i % 4 == 3 ? DType::bf16 : i % 4 == 2 ? DType::f64 : DType::f32;
+      const auto make = [&](u64 seed, double low, DType type) {
+        const Tensor x = random_tensor({n + 3}, seed, low, 1, type);
+        return view_of(x, {n}, {1}, i % 3);
+      };
+      auto& s = states[static_cast<std::size_t>(i)];
+      s = {make(3, -1, state_dtype(dtype)), make(4, 0, state_dtype(dtype)), {}};
+      list.push_back({make(1, -1, dtype), make(2, -1, dtype), s, scalar(i, DType::i64)});
+    }
+    const AdamRule rule{.beta2 = 0.99, .weight_decay = 0.1, .decoupled = true};
+    if (together) update_all(list, rule, at);
+    std::vector<double> values;
+    for (const Updated& x : list) {
+      if (!together) {
+        count_up(x.step);
+        adam_update(x.w, x.dw, x.states, rule, {at.lr, x.step, at.scale, at.lr_scale});
+      }
+      for (const Tensor& y : {x.w, x.states[0], x.states[1], x.step})
+        for (const double v : y.to_vector<double>()) values.push_back(v);
+    }
+    return values;
+  };
+  CHECK(run(true) == run(false));
+  update_all({}, SgdRule{}, at);
+  const Tensor w = ones({2}), moved = w * 1.0;
+  const Updated list[] = {{moved, w, {}, scalar(0, DType::i64)}, {w, zeros({3}), {}, scalar(0, DType::i64)}};
+  CHECK_THROWS_WITH_AS(update_all(list, SgdRule{}, at), "sgd_update: shapes must match; got w [2] and dw [3]",
+                       ShapeError);
+  CHECK(moved.to_vector<double>() == w.to_vector<double>());
+}
+
 TEST_CASE("average_update: keep y + (1 - keep) x") {
   const Tensor y = tensor({1, 2}, DType::f64);
   average_update(y, tensor({5, 10}, DType::f64), 0.75);
@@ -304,14 +343,17 @@ TEST_CASE("update: errors") {
                        Error);
   CHECK_THROWS_WITH_AS(lion_update(w, w, two, {}, at), "lion_update: these settings have the states {0}; got {0, 1}",
                        Error);
+  const std::string here = name(default_device());
   UpdateStep wide = at;
   wide.lr = zeros({2}, DType::f64);
   CHECK_THROWS_WITH_AS(lion_update(w, w, one, {}, wide),
-                       "lion_update: lr must be f64 [] on cpu, where w lies; got f64 [2] on cpu", ShapeError);
+                       ("lion_update: lr must be f64 [] on " + here + ", where w lies; got f64 [2] on " + here).c_str(),
+                       ShapeError);
   UpdateStep narrow = at;
   narrow.scale = scalar(1);
-  CHECK_THROWS_WITH_AS(lion_update(w, w, one, {}, narrow),
-                       "lion_update: scale must be f64 [] on cpu, where w lies; got f32 [] on cpu", DTypeError);
+  CHECK_THROWS_WITH_AS(
+      lion_update(w, w, one, {}, narrow),
+      ("lion_update: scale must be f64 [] on " + here + ", where w lies; got f32 [] on " + here).c_str(), DTypeError);
   check_op({.name = "count_up",
             .op =
                 [](Args x) {
