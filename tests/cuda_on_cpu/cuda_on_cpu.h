@@ -9,12 +9,17 @@ namespace cuda_on_cpu {
 enum class Order { forward, reverse, random };
 /// The environment's CUDA_ON_CPU_ORDER = forward | reverse | random[:seed] says it at the start.
 void set_order(Order order, std::uint64_t seed = 0);
+Order order();
 
 /// The launch's dynamic shared memory: 0xff at the start of every block.
 void* dynamic_shared();
 
 /// Ends a sticky error (a failed launch, a write outside of an allocation), as a new process would.
 void recover();
+
+/// Lets a crash that has to do with the device say so first. (Done by itself when memory is first allocated; for programs
+/// that change signal handlers after that.)
+void catch_crashes();
 
 /// Whether [p, p + bytes) lies within one live allocation on the device.
 bool is_device_memory(const void* p, std::size_t bytes = 1);

@@ -2,7 +2,11 @@
 #pragma once
 #include <cuda_runtime.h>
 #include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <csignal>
+#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -34,6 +38,7 @@ template <class T> struct Array {
   explicit Array(const std::vector<T>& v) : Array(v.size()) {
     ok(cudaMemcpy(p, v.data(), n * sizeof(T), cudaMemcpyHostToDevice));
   }
+  explicit Array(std::initializer_list<T> v) : Array(std::vector<T>(v)) {}
   Array(const Array&) = delete;
   Array& operator=(const Array&) = delete;
   ~Array() {
@@ -49,10 +54,43 @@ template <class T> struct Array {
 /// Runs f with every order of threads.
 template <class F> void every_order(F f) {
   using enum cuda_on_cpu::Order;
+  const auto before = cuda_on_cpu::order();
   for (const auto order : {forward, reverse, random}) {
     CAPTURE(int(order));
     cuda_on_cpu::set_order(order, 7);
     f();
   }
-  cuda_on_cpu::set_order(forward);
+  cuda_on_cpu::set_order(before);
 }
+
+/// What a copy of this process says (standard error, too) and how it ends when it runs f: for what must crash.
+struct Ended {
+  std::string output;
+  bool well;  // f came to its end, and no sanitizer said otherwise
+};
+template <class F> Ended in_child(F f) {
+  int pipes[2];
+  REQUIRE(pipe(pipes) == 0);
+  std::fflush(nullptr);
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    dup2(pipes[1], STDOUT_FILENO);
+    dup2(pipes[1], STDERR_FILENO);
+    close(pipes[0]);
+    signal(SIGSEGV, SIG_DFL);
+    cuda_on_cpu::catch_crashes();
+    f();
+    _exit(0);
+  }
+  close(pipes[1]);
+  Ended ended;
+  char buffer[4096];
+  for (ssize_t n; (n = read(pipes[0], buffer, sizeof buffer)) > 0;) ended.output.append(buffer, std::size_t(n));
+  close(pipes[0]);
+  int status = 0;
+  waitpid(child, &status, 0);
+  ended.well = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  return ended;
+}
+inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }

@@ -74,7 +74,36 @@ __global__ void double_shuffle_kernel(double* y) {
   y[threadIdx.x] = v;
 }
 
+__global__ void turns_kernel(int* turn, int* y) {
+  y[blockIdx.x * blockDim.x + threadIdx.x] = atomicAdd(turn, 1);
+  __syncthreads();
+  y[gridDim.x * blockDim.x + blockIdx.x * blockDim.x + threadIdx.x] = atomicAdd(turn, 1);
+}
+
 }  // namespace
+
+TEST_CASE("threads and blocks take their turns forward, in reverse, or at random") {
+  const char* s = std::getenv("CUDA_ON_CPU_ORDER");
+  const std::string at_start = s ? s : "forward";
+  const char* names[] = {"forward", "reverse", "random"};
+  CHECK(at_start.starts_with(names[int(cuda_on_cpu::order())]));
+  every_order([] {
+    constexpr int n = 40;
+    Array<int> turn({0}), y(4 * n);
+    ok(start({.grid = 2, .block = n}, turns_kernel, turn.p, y.p));
+    const auto v = y.host();
+    const bool reverse = cuda_on_cpu::order() == cuda_on_cpu::Order::reverse;
+    std::vector<int> expected;
+    for (int after = 0; after < 2; ++after)
+      for (int block = 0; block < 2; ++block)
+        for (int t = 0; t < n; ++t)
+          expected.push_back((reverse ? 1 - block : block) * 2 * n + after * n + (reverse ? n - 1 - t : t));
+    CHECK((v == expected) == (cuda_on_cpu::order() != cuda_on_cpu::Order::random));
+    auto sorted = v;
+    std::sort(sorted.begin(), sorted.end());
+    for (int i = 0; i < 4 * n; ++i) CHECK(sorted[std::size_t(i)] == i);
+  });
+}
 
 TEST_CASE("every thread of every block runs once and knows its place") {
   every_order([] {

@@ -9,6 +9,7 @@
 #include <random>
 
 #include "engine/fibers.h"
+#include "engine/races.h"
 #include "engine/sanitizers.h"
 
 namespace cuda_on_cpu {
@@ -197,7 +198,10 @@ void start_block() {
   ended = 0;
   queue_first = queue_size = 0;
   for (int i = 0; i < threads; ++i) enqueue(turns.order == Order::reverse ? threads - 1 - i : i);
-  if (shared_bytes) std::memset(shared, 0xff, shared_bytes);
+  races::begin_block();
+  if (shared_bytes == 0) return;
+  const tsan::Ignore ignore;
+  std::memset(shared, 0xff, shared_bytes);
 }
 
 void fiber_main();
@@ -285,10 +289,17 @@ void abandon_threads() {
   for (int t = 0; t < kMaxThreads; ++t) fiber_of[t] = nullptr, states[t] = State::ready;
   at_barrier.count = at_barrier.sum = 0;
   idle = nullptr;
-  for (int i = 0; i < fibers_made; ++i) {
-    fibers[i].reset(fiber_main);
-    fibers[i].next_idle = idle;
-    idle = &fibers[i];
+  for (Fiber& f : fibers) {  // to TSan, what the threads did is over for the host, too
+    if (!f.memory) continue;
+    tsan::switch_to(f.tsan);
+    tsan::release(&launch_end);
+    tsan::switch_to(host.tsan);
+  }
+  tsan::acquire(&launch_end);
+  for (Fiber& f : fibers) {
+    if (!f.memory) continue;
+    f.reset(fiber_main);
+    f.next_idle = std::exchange(idle, &f);
   }
 }
 
@@ -317,7 +328,9 @@ std::string run_grid(const cudaLaunchConfig_t& config, void (*run)(const void*),
   host.tsan = tsan::current_fiber();
   tsan::release(&launch_begin);
   self = next();
+  races::set_running(true);
   switch_fiber(host, *self);
+  races::set_running(false);
   tsan::acquire(&launch_end);
   if (failed) abandon_threads();
   return failed ? error : std::string();
@@ -373,6 +386,7 @@ void trap(Here at) {
 
 void* dynamic_shared() { return shared; }
 
+Order order() { return turns.order; }
 void set_order(Order order, std::uint64_t seed) {
   turns.order = order;
   turns.random.seed(unsigned(seed) + 1);

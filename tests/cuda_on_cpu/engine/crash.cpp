@@ -1,5 +1,3 @@
-#include "engine/crash.h"
-
 #include <signal.h>
 #include <unistd.h>
 
@@ -57,7 +55,7 @@ void on_segv(int, siginfo_t* info, void*) {
 
 }  // namespace
 
-void note_crashes() {
+void catch_crashes() {
   struct sigaction action = {};
   action.sa_sigaction = on_segv;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;

@@ -11,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "engine/crash.h"
 #include "engine/errors.h"
 #include "engine/sanitizers.h"
 #include "host_api.h"
@@ -55,7 +54,7 @@ void create_arena() {
   const auto address = reinterpret_cast<std::uintptr_t>(p);
   arena = used_end = open_end = static_cast<char*>(p) + (kHuge - address % kHuge) % kHuge;
   madvise(arena, kTotal, MADV_HUGEPAGE);
-  note_crashes();
+  catch_crashes();
 }
 
 bool filled(const char* p, std::size_t n) {
