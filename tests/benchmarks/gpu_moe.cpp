@@ -14,6 +14,7 @@
 
 #include "core/cuda.h"
 #include "core/device.h"
+#include "core/graph.h"
 #include "nn/moegrad.h"
 
 using namespace moegrad;
@@ -143,6 +144,13 @@ void measure(Subject& s) {
   report(name_of + ".waits", static_cast<double>(cuda::synchronizations() - waited), "per-step");
   result("eager", milliseconds(step));
   report(name_of + ".peak", static_cast<double>(cuda::memory_stats().peak_bytes) * 1e-9, "GB");
+  gradients.clear();
+  try {
+    const Graph graph = Graph::capture(step);
+    result("graph", milliseconds([&] { graph.replay(); }));
+  } catch (const std::exception& e) {
+    fmt::print("# {} in a graph: {}\n", name_of, e.what());
+  }
   report(name_of + ".slots", s.slots, "rows");
 }
 
