@@ -8,6 +8,7 @@
 #include "ops/arithmetic.h"
 #include "ops/cast.h"
 #include "ops/compare.h"
+#include "ops/indices.h"
 #include "ops/one_hot.h"
 #include "ops/slice.h"
 #include "ops/views.h"
@@ -157,16 +158,7 @@ Tensor wrap_index(const Tensor& index_any, i64 n) {
   if (!is_int(index_any.dtype())) throw_dtype("wrap_index", "i64 or i32 (an index)", index_any.dtype());
   if (n < 0) throw ShapeError(fmt::format("wrap_index: n must be >= 0; got {}", n));
   no_grad guard;
-  const Tensor index = contiguous(cast(index_any, DType::i64));
-  Tensor y = empty(index.shape(), DType::i64, index.device());
-  const i64* from = index.data<i64>();
-  for (i64 i = 0; i < index.size(); ++i) {
-    if (from[i] < -n || from[i] >= n)
-      throw IndexError(fmt::format("wrap_index: values must be in [{}, {}); got {} at element {} of index {}", -n, n,
-                                   from[i], i, to_string(index.shape())));
-    y.data<i64>()[i] = from[i] < 0 ? from[i] + n : from[i];
-  }
-  return y;
+  return detail::checked_index("wrap_index", index_any, {.low = -n, .high = n, .wraps = true});
 }
 
 }  // namespace moegrad

@@ -2,7 +2,8 @@
 //
 // Indices are i64 or i32 and have no gradient. -1 is an empty entry, which reads zeros (false); it does not mean the
 // last position. `wrap_index` brings indices in Python's sense into [0, n). Gradients have the same bits for any number
-// of threads.
+// of threads. A value out of range is an error at the call on a CPU; a GPU takes it for -1 and reports it at the next
+// call that waits.
 #pragma once
 #include <initializer_list>
 #include <optional>
@@ -49,7 +50,7 @@ struct EmbeddingOptions {
 Tensor embedding(const Tensor& weight, const Tensor& index, EmbeddingOptions options = {});
 
 /// Positions as Python counts them, negative ones from the end: y = index < 0 ? index + n : index.
-///   Shapes    index [..] i64 or i32 -> y i64 [..].  Gradient: none.  Synchronises: index is read on the host
+///   Shapes    index [..] i64 or i32 -> y i64 [..].  Gradient: none
 ///   Errors    IndexError: a value outside [-n, n).  ShapeError: n < 0.  DTypeError: index is no integer
 Tensor wrap_index(const Tensor& index, i64 n);
 

@@ -10,6 +10,7 @@
 #include "core/parallel.h"
 #include "ops/cast.h"
 #include "ops/gather.h"
+#include "ops/indices.h"
 #include "ops/reduce.h"
 #include "ops/scatter.h"
 #include "ops/views.h"
@@ -20,6 +21,7 @@ namespace {
 // Positions of the true elements of a bool tensor. A mask says nothing of how narrowly it was decided: no margin.
 Tensor true_positions(const char* name, const Tensor& mask_any) {
   const auto find = [&] {
+    detail::reads_values(name, mask_any.device());
     const Tensor mask = contiguous(mask_any);
     const i64 count = static_cast<i64>(count_nonzero(mask).item());
     Tensor y = empty({count, mask.rank()}, DType::i64, mask.device());
@@ -36,6 +38,7 @@ std::pair<Tensor, i64> counted(const Tensor& index_any, i64 least) {
   constexpr i64 kMost = i64{1} << 61;
   if (!is_int(index_any.dtype())) throw_dtype("bincount", "i64 or i32 (an index)", index_any.dtype());
   if (least < 0) throw ShapeError(fmt::format("bincount: least must be >= 0; got {}", least));
+  detail::reads_values("bincount", index_any.device());
   const Tensor index = flatten(cast(index_any, DType::i64));
   if (index.size() == 0) return {index, least};
   const i64 low = amin(index).to_vector<i64>()[0], high = amax(index).to_vector<i64>()[0];

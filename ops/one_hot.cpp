@@ -8,6 +8,7 @@
 #include "core/autograd.h"
 #include "ops/arithmetic.h"
 #include "ops/cast.h"
+#include "ops/indices.h"
 #include "ops/slice.h"
 #include "ops/views.h"
 
@@ -27,12 +28,7 @@ Labels row_labels(const Shape& rows) {
 RoutesRef detail::checked_routes(const char* op, const Tensor& index_any, i64 n) {
   if (!is_int(index_any.dtype())) throw_dtype(op, "i64 or i32 (an index)", index_any.dtype());
   if (n < 0) throw ShapeError(fmt::format("{}: n must be >= 0; got {}", op, n));
-  const Tensor index = contiguous(cast(index_any, DType::i64));
-  const i64* v = index.data<i64>();
-  for (i64 i = 0; i < index.size(); ++i)
-    if (v[i] < -1 || v[i] >= n)
-      throw IndexError(fmt::format("{}: values must be in [-1, {}); got {} at element {} of index {}", op, n, v[i], i,
-                                   to_string(index.shape())));
+  const Tensor index = checked_index(op, index_any, {-1, n});
   return std::make_shared<const Routes>(index.shape(), std::vector<Tensor>{index}, Shape{n});
 }
 

@@ -14,7 +14,8 @@ namespace moegrad {
 ///   Values    index in [-1, n); -1 is an empty row, all zeros
 ///   Dtypes    bool, which adopts the dtype of whatever it is multiplied with
 ///   Gradient  none by itself; scale * one_hot has that of its scale. Asking for its own is a GradError
-///   Errors    DTypeError: index is no integer.  IndexError: a value outside [-1, n), named with its position
+///   Errors    DTypeError: index is no integer.  IndexError: a value outside [-1, n), named with its position; from
+///             a GPU at the next call that waits, and by its value alone
 Tensor one_hot(const Tensor& index, i64 n);
 
 /// T[visible axes] = sum over hidden axes of scale[rows] * [every class axis matches the row's class].

@@ -33,9 +33,10 @@ struct Destination {
   bool gathers() const { return class_mask == 0; }
   bool keeps_rows(const Routes& r) const { return row_mask == (u32{1} << r.rows().rank()) - 1; }
   /// Rows of different groups never meet: with enough groups (or one row in each) threads take whole groups, and add.
-  bool adds(const Routes& r) const {
+  /// A GPU has more threads than there are groups.
+  bool adds(const Routes& r, Device device) const {
     constexpr i64 kManyGroups = 64;
-    return !gathers() && (groups >= kManyGroups || keeps_rows(r));
+    return !gathers() && ((device == Device::cpu && groups >= kManyGroups) || keeps_rows(r));
   }
 };
 Destination destination_of(const Routes& r, const Labels& y_labels);

@@ -43,16 +43,16 @@ template <class F>
 void run_route_sum(const Routes& r, const Destination& to, const RouteLoop& loop, const Tensor& x, const Tensor& scale,
                    const Tensor& y) {
   const F *px = x.data<F>(), *ps = scale ? scale.data<F>() : nullptr;
-  Computed<F>* py = y.data<Computed<F>>();
-  if (to.gathers()) {
-    MOEGRAD_LAUNCH(y.device(), route_gather, px, ps, py, loop);
-  } else if (to.adds(r)) {
-    MOEGRAD_LAUNCH(y.device(), route_scatter, px, ps, py, loop);
-  } else {
+  const auto run = [&](auto gather, auto scatter, auto scatter_inverse, auto* py) {
+    if (to.gathers()) return gather(px, ps, py, loop);
+    if (to.adds(r, y.device())) return scatter(px, ps, py, loop);
     const Routes::Inverse& inverse = r.inverse(to.row_mask, to.class_mask);
-    MOEGRAD_LAUNCH(y.device(), route_scatter_inverse, px, ps, py, loop, inverse.begin.data<i64>(),
-                   inverse.order.data<i64>(), to.groups * to.classes);
-  }
+    scatter_inverse(px, ps, py, loop, inverse.begin.data<i64>(), inverse.order.data<i64>(), to.groups * to.classes);
+  };
+  if constexpr (kWithCuda)
+    if (y.device() == Device::cuda)
+      return run(cuda::route_gather<F>, cuda::route_scatter<F>, cuda::route_scatter_inverse<F>, y.data<F>());
+  run(cpu::route_gather<F>, cpu::route_scatter<F>, cpu::route_scatter_inverse<F>, y.data<Computed<F>>());
 }
 
 }  // namespace
@@ -72,8 +72,10 @@ Tensor route_sum(const RoutesRef& routes, const Tensor& scale, const Tensor& x_a
   Shape shape;
   for (int l : ly)
     shape.push_back(is_row(l) ? routes->rows()[l] : is_class(l) ? routes->classes()[~l] : x.x.dim(x.labels.find(l)));
-  const DType sums = x.x.dtype() == DType::bf16 && !copies ? DType::f32 : x.x.dtype();  // bf16 is rounded at the end
-  Tensor y = to.adds(*routes) ? zeros(shape, sums, x.x.device()) : empty(shape, sums, x.x.device());
+  const Device device = x.x.device();
+  const bool widens = x.x.dtype() == DType::bf16 && !copies && device == Device::cpu;  // and is rounded at the end
+  const DType sums = widens ? DType::f32 : x.x.dtype();
+  Tensor y = to.adds(*routes, device) ? zeros(shape, sums, device) : empty(shape, sums, device);
   const Tensor weights = scale ? dense(scale) : Tensor{};
   const RouteLoop loop = loop_of(*routes, x, y, ly, weights);
   if (copies)
@@ -269,6 +271,22 @@ template <class F> void cpu::route_dots(const F* x, const F* y, F* d, const Rout
   });
 }
 
+// Rows in the order of their destinations, by a stable counting sort.
+void cpu::invert_routes(const RouteLoop& loop, i64 destinations, i64* begin, i64* order) {
+  const i64 rows = count(loop, 0, loop.axes);
+  const auto each = [&](auto&& f) {
+    RowCursor c(loop);
+    i64 at_x, at_y;
+    for (i64 row = 0; row < rows; ++row, c.next(0, loop.axes))
+      if (c.route(at_x, at_y)) f(row, at_y);
+  };
+  std::fill_n(begin, destinations + 1, 0);
+  each([&](i64, i64 d) { ++begin[d + 1]; });
+  for (i64 d = 0; d < destinations; ++d) begin[d + 1] += begin[d];
+  std::vector<i64> next(begin, begin + destinations);
+  each([&](i64 row, i64 d) { order[next[static_cast<std::size_t>(d)]++] = row; });
+}
+
 // ---- the inverse
 
 const Routes::Inverse& Routes::inverse(u32 row_mask, u32 class_mask) const {
@@ -296,20 +314,9 @@ const Routes::Inverse& Routes::inverse(u32 row_mask, u32 class_mask) const {
   for (int i = loop.axes - 1; i >= 0; --i)
     if (row_mask >> order[i] & 1) loop.y[i] = stride, stride *= loop.size[i];
 
-  const i64 rows = rows_.elements(), destinations = stride;
-  Inverse inverse{zeros({destinations + 1}, DType::i64), {}};
-  i64* begin = inverse.begin.data<i64>();
-  const auto each = [&](auto&& f) {
-    RowCursor c(loop);
-    i64 at_x, at_y;
-    for (i64 row = 0; row < rows; ++row, c.next(0, loop.axes))
-      if (c.route(at_x, at_y)) f(row, at_y);
-  };
-  each([&](i64, i64 d) { ++begin[d + 1]; });
-  for (i64 d = 0; d < destinations; ++d) begin[d + 1] += begin[d];
-  inverse.order = empty({begin[destinations]}, DType::i64);
-  std::vector<i64> next(begin, begin + destinations);
-  each([&](i64 row, i64 d) { inverse.order.data<i64>()[next[static_cast<std::size_t>(d)]++] = row; });
+  const Device device = index(0).device();
+  Inverse inverse{empty({stride + 1}, DType::i64, device), empty({rows_.elements()}, DType::i64, device)};
+  MOEGRAD_LAUNCH(device, invert_routes, loop, stride, inverse.begin.data<i64>(), inverse.order.data<i64>());
   kept_.push_back(std::make_unique<Kept>(Kept{row_mask, class_mask, std::move(inverse)}));
   return kept_.back()->inverse;
 }

@@ -23,6 +23,7 @@ class Routes {
   const Tensor& index(int j) const { return index_[static_cast<std::size_t>(j)]; }
 
   /// Rows by destination: the rows that reach destination d are order[begin[d]] .. order[begin[d + 1] - 1], ascending.
+  /// (What order holds behind them does not count.)
   /// A destination is a position on the row axes of `row_mask` and the class axes of `class_mask`, in row-major order.
   struct Inverse {
     Tensor begin, order;  // i64
@@ -88,14 +89,18 @@ void route_scatter_inverse(const F* x, const F* scale, Computed<F>* y, const Rou
                            const i64* order, i64 destinations);
 /// d[row] = dot of features of x and y (the loop's second operand).
 template <class F> void route_dots(const F* x, const F* y, F* d, const RouteLoop& loop);
+/// Routes::Inverse of a loop whose y is the number of the destination.
+void invert_routes(const RouteLoop& loop, i64 destinations, i64* begin, i64* order);
 }  // namespace cpu
+// The same, but sums are rounded as they are stored, and in route_scatter each row has a place of its own.
 namespace cuda {
-template <class F> void route_gather(const F* x, const F* scale, Computed<F>* y, const RouteLoop& loop);
-template <class F> void route_scatter(const F* x, const F* scale, Computed<F>* y, const RouteLoop& loop);
+template <class F> void route_gather(const F* x, const F* scale, F* y, const RouteLoop& loop);
+template <class F> void route_scatter(const F* x, const F* scale, F* y, const RouteLoop& loop);
 template <class F>
-void route_scatter_inverse(const F* x, const F* scale, Computed<F>* y, const RouteLoop& loop, const i64* begin,
-                           const i64* order, i64 destinations);
+void route_scatter_inverse(const F* x, const F* scale, F* y, const RouteLoop& loop, const i64* begin, const i64* order,
+                           i64 destinations);
 template <class F> void route_dots(const F* x, const F* y, F* d, const RouteLoop& loop);
+void invert_routes(const RouteLoop& loop, i64 destinations, i64* begin, i64* order);
 }  // namespace cuda
 
 }  // namespace moegrad

@@ -6,6 +6,7 @@
 
 #include "core/parallel.h"
 #include "ops/cast.h"
+#include "ops/indices.h"
 
 namespace moegrad {
 namespace {
@@ -15,13 +16,7 @@ Tensor checked(const char* op, const Tensor& chosen_any, int rank, i64 experts) 
   if (chosen_any.rank() != rank)
     throw ShapeError(
         fmt::format("{}: chosen must be [{}N, K]; got {}", op, rank == 3 ? "G, " : "", to_string(chosen_any.shape())));
-  const Tensor chosen = contiguous(chosen_any);
-  const i64* v = chosen.data<i64>();
-  for (i64 i = 0; i < chosen.size(); ++i)
-    if (v[i] < -1 || v[i] >= experts)
-      throw IndexError(fmt::format("{}: values must be in [-1, {}); got {} at element {} of chosen {}", op, experts,
-                                   v[i], i, to_string(chosen.shape())));
-  return chosen;
+  return detail::checked_index(op, chosen_any, {.low = -1, .high = experts, .what = "chosen"});
 }
 
 }  // namespace

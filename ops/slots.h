@@ -15,7 +15,8 @@ struct Slots {
 ///   Shapes    chosen [N, K] i64 with values in [-1, experts) -> row, token [1, N K], begin [experts + 1]
 ///   Gradient  none
 ///   Values    choices of -1 take no slot; the slots left over stand at the end and hold -1
-///   Errors    DTypeError, ShapeError; IndexError: a value outside [-1, experts)
+///   Errors    DTypeError, ShapeError; IndexError: a value outside [-1, experts) (from a GPU at the next call that
+///             waits; the choice counts as -1)
 ///   Source    MegaBlocks (2022), arXiv:2211.15841, section 4: routing without dropping
 Slots sorted_slots(const Tensor& chosen, i64 experts);
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "core/parallel.h"
 #include "ops/cast.h"
 #include "ops/gather.h"
+#include "ops/sort_entry.h"
 #include "ops/views.h"
 
 namespace moegrad {
@@ -112,45 +112,10 @@ Ordered max_along(const Tensor& x, int axis, bool keep) { return extremum_along(
 Ordered min_along(const Tensor& x, int axis, bool keep) { return extremum_along("min_along", x, axis, keep, false); }
 
 // ---- CPU kernels
-//
-// An element becomes an entry (key, index) whose order as unsigned numbers is the order that is asked for, ties
-// included. No two entries are equal, so every correct algorithm gives the same result, however threads share the work.
 
 namespace {
 
-template <class X> auto key_of(X stored, bool descending) {
-  const Computed<X> v = convert<Computed<X>>(stored);
-  using Key = std::conditional_t<sizeof(v) == 8, u64, u32>;
-  constexpr Key kSign = Key{1} << (8 * sizeof(Key) - 1);
-  Key key;
-  if constexpr (kIsFloat<X>) {
-    const Key bits = std::bit_cast<Key>(v + 0);                       // -0 + 0 is 0
-    const Key flip = (~(bits >> (8 * sizeof(Key) - 1)) + 1) | kSign;  // negative: every bit; else the sign alone
-    key = v != v ? ~Key{0} : bits ^ flip;
-  } else {
-    key = std::is_same_v<X, bool> ? static_cast<Key>(v) : static_cast<Key>(v) ^ kSign;
-  }
-  return descending ? static_cast<Key>(~key) : key;
-}
-
-// Key and index in one number where they fit.
-struct Narrow {
-  u64 bits;
-  Narrow() = default;
-  Narrow(u64 key, i64 index) : bits(key << 32 | static_cast<u64>(index)) {}
-  static Narrow last() { return {0xffffffffu, 0xffffffff}; }
-  i64 index() const { return static_cast<i64>(bits & 0xffffffffu); }
-  bool operator<(const Narrow& o) const { return bits < o.bits; }
-};
-struct Wide {
-  u64 key;
-  i64 at;
-  Wide() = default;
-  Wide(u64 k, i64 index) : key(k), at(index) {}
-  static Wide last() { return {~u64{0}, std::numeric_limits<i64>::max()}; }
-  i64 index() const { return at; }
-  bool operator<(const Wide& o) const { return key != o.key ? key < o.key : at < o.at; }
-};
+using detail::entry_of, detail::NarrowEntry, detail::WideEntry;
 
 constexpr int kFew = 16;  // so many best entries are kept while a row is read
 
@@ -160,7 +125,7 @@ constexpr int kFew = 16;  // so many best entries are kept while a row is read
 template <int K, class Entry, class X> void first_few(const X* x, i64 n, bool descending, Entry* out) {
   std::fill_n(out, K, Entry::last());
   for (i64 i = 0; i < n; ++i) {
-    const Entry e(key_of(x[i], descending), i);
+    const Entry e = entry_of<Entry>(x, i, descending);
     if (!(e < out[K - 1])) continue;
     for (int j = K - 1; j > 0; --j) out[j] = std::min(out[j], std::max(out[j - 1], e));
     out[0] = std::min(out[0], e);
@@ -168,7 +133,7 @@ template <int K, class Entry, class X> void first_few(const X* x, i64 n, bool de
 }
 // The first k entries of x[begin, end), in order, at the beginning of `room`, which has a place for each element.
 template <class Entry, class X> void first_many(const X* x, i64 begin, i64 end, i64 k, bool descending, Entry* room) {
-  for (i64 i = begin; i < end; ++i) room[i - begin] = Entry(key_of(x[i], descending), i);
+  for (i64 i = begin; i < end; ++i) room[i - begin] = entry_of<Entry>(x, i, descending);
   if (k < end - begin) std::nth_element(room, room + k, room + (end - begin));
   std::sort(room, room + k);
 }
@@ -237,9 +202,9 @@ template <class Entry, class X> void order_all_rows(const X* x, i64* y, const Or
 
 template <class X> void cpu::order_rows(const X* x, i64* y, const OrderPlan& p) {
   if (sizeof(X) < 8 && p.n < i64{1} << 32)
-    order_all_rows<Narrow>(x, y, p);
+    order_all_rows<NarrowEntry>(x, y, p);
   else
-    order_all_rows<Wide>(x, y, p);
+    order_all_rows<WideEntry>(x, y, p);
 }
 
 }  // namespace moegrad

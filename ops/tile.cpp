@@ -6,6 +6,7 @@
 #include "ops/cast.h"
 #include "ops/cumsum.h"
 #include "ops/gather.h"
+#include "ops/indices.h"
 #include "ops/nonzero.h"
 #include "ops/reduce.h"
 #include "ops/slice.h"
@@ -25,6 +26,7 @@ Tensor repeated(const Tensor& x, int axis, int at, i64 times) {
 // Where each position of the result comes from: position j from the first i with counts[0] + .. + counts[i] > j.
 Tensor origins(const Tensor& counts) {
   no_grad guard;
+  detail::reads_values("repeat_interleave", counts.device());
   i64 total = 0;
   for (const i64 c : counts.to_vector<i64>()) {
     if (c < 0) throw IndexError(fmt::format("repeat_interleave: counts must be >= 0; got {}", c));
