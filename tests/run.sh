@@ -2,7 +2,8 @@
 # Builds moegrad and runs its tests; installs what is missing first (tests/setup.sh).
 #
 #   tests/run.sh          the tests in Release, then under the address and undefined-behaviour sanitizers
-#   tests/run.sh --ci     the same after the lanes of a change: format check, GPU backend; benchmarks must build, too
+#   tests/run.sh --ci     the same after the lanes of a change: format check; the GPU backend built by nvcc, where it is, and run
+#                         on the CPU (tests/cuda_on_cpu), there also under sanitizers; benchmarks must build, too
 #   tests/run.sh --help   this text
 #
 # Ends with a table of the lanes and ctest's summary. Exits with 0 only if every lane that ran has passed.
@@ -29,10 +30,10 @@ lane() {
   printf '\n== %s\n' "$name"
   (set -e; "$@")  # not in a condition: there bash would ignore set -e
   [[ $? == 0 ]] || { result=FAILED; failed+=" $name"; }
-  table+=$(printf '%-14s %-8s %4d s' "$name" "$result" $((SECONDS - start)))$'\n'
+  table+=$(printf '%-18s %-8s %4d s' "$name" "$result" $((SECONDS - start)))$'\n'
 }
 
-not_run() { table+=$(printf '%-14s %-8s        %s' "$1" "NOT RUN" "$2")$'\n'; }
+not_run() { table+=$(printf '%-18s %-8s        %s' "$1" "NOT RUN" "$2")$'\n'; }
 
 check_format() {
   local folders=(core ops nn tests examples)
@@ -48,15 +49,62 @@ build_and_test() {
   ctest --preset "$1" --output-log "$PWD/build/ctest.log"
 }
 
+# The GPU backend built for real GPUs. Nothing runs there without one, but programs start, work on the CPU, and say why
+# the other device cannot be used. (tests/gpu.sh runs all of it, on a machine with a GPU.)
+build_cuda() {
+  cmake --preset cuda
+  cmake --build --preset cuda -j "$jobs"
+  MOEGRAD_DEVICE=cpu ctest --test-dir build/cuda --output-on-failure --no-tests=error \
+    -R '^(core/device|core/tensor|ops/softmax|ops/matmul|nn/moe/moe|consumer)$'
+  if ! ls /dev/nvidia0 >/dev/null 2>&1; then
+    local words
+    words=$(MOEGRAD_DEVICE=cuda build/cuda/moegrad_tests 2>&1) && { echo "a GPU was found where there is none"; return 1; }
+    echo "$words"
+    [[ $words == *"got cuda, and this machine has no usable NVIDIA driver or GPU"* ]]
+  fi
+}
+
+# The whole suite on the emulated GPU; kernels also with their threads in other orders.
+emulated() {
+  cmake --preset cuda-on-cpu
+  cmake --build --preset cuda-on-cpu -j "$jobs"
+  export OMP_NUM_THREADS=1  # kernels run on one thread of the CPU
+  ctest --preset cuda-on-cpu -j "$jobs"
+  local order
+  for order in reverse random:1; do
+    CUDA_ON_CPU_ORDER=$order ctest --preset cuda-on-cpu -j "$jobs" -R '^(ops|cuda)/'
+  done
+}
+
+emulated_debug() {
+  cmake --preset cuda-on-cpu-debug
+  cmake --build --preset cuda-on-cpu-debug -j "$jobs"
+  OMP_NUM_THREADS=1 ctest --preset cuda-on-cpu-debug -j "$jobs" -R '^(core|ops|cuda|cuda_on_cpu|nn/moe)(/|_|$)'
+}
+
+emulated_race() {
+  cmake --preset cuda-on-cpu-race
+  cmake --build --preset cuda-on-cpu-race -j "$jobs" --target moegrad_tests cuda_on_cpu_tests
+  ctest --preset cuda-on-cpu-race -j "$jobs" -R '^(ops/|cuda_on_cpu)'
+}
+
 parts=(tests examples)
 [[ $ci == 1 ]] && parts+=(ci)
 bash tests/setup.sh "${parts[@]}" || exit
 
 [[ $ci == 1 ]] && lane format check_format
-[[ $ci == 1 ]] && not_run cuda "there is no cuda/ backend yet"
-[[ $ci == 1 ]] && not_run cuda-on-cpu "there is no cuda/ backend yet"
 lane cpu build_and_test cpu
 lane cpu-debug build_and_test cpu-debug
+if [[ $ci == 1 ]]; then
+  lane cuda-on-cpu emulated
+  if command -v nvcc >/dev/null; then
+    lane cuda build_cuda
+  else
+    not_run cuda "there is no nvcc"
+  fi
+  lane cuda-on-cpu-debug emulated_debug
+  lane cuda-on-cpu-race emulated_race
+fi
 
 printf '\n%s\n' "$table"
 sed -n '/tests passed/,$p' build/ctest.log 2>/dev/null
