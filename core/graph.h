@@ -12,13 +12,12 @@ struct Captured;  // cuda/graph.cpp
 
 /// A recorded step. Replays cost the host one call, however many kernels there are, and repeat the step on the values
 /// that its tensors have by then:
-///   step();                                 // once by itself: what is made at first use is made
 ///   Graph graph = Graph::capture(step);     // recorded, not done
 ///   for (..) { batches.next(batch);  optimizer.set_lr(schedule.lr(i));  graph.replay(); }
 /// Copies of a Graph are the same graph.
 class Graph {
  public:
-  /// Calls `step` once and records, in place of doing it, what it asks of the GPU.
+  /// Waits for the GPU, then calls `step` once and records, in place of doing it, what it asks of the GPU.
   ///   May       ops, backward, clip_grad_norm, Optimizer::step and zero_grad, dropout and router noise. Random::advance
   ///             changes the stream's step in place from then on, so that every replay draws other numbers
   ///   May not   read values (item, to_vector, print), copy from the host (from_vector, to), call ops that say

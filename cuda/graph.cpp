@@ -32,11 +32,11 @@ struct Captured {
 
 namespace {
 
-// The stream captures while this lives.
+// The stream captures while this lives. What is made at first use (a handle of cuBLAS) may be made meanwhile.
 class Capture {
  public:
   explicit Capture(Captured& captured) : captured_(captured), scope_(*captured.pool) {
-    check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal), "graph");
+    check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeRelaxed), "graph");
   }
   Capture(const Capture&) = delete;
   Capture& operator=(const Capture&) = delete;
@@ -68,6 +68,7 @@ class Capture {
 
 std::shared_ptr<Captured> capture(const std::function<void()>& step) {
   if (capturing()) throw Error("graph: a graph cannot be captured while another one is");
+  release_cache();  // what steps before this one used: the graph needs as much again, of its own
   auto captured = std::make_shared<Captured>();
   Capture now(*captured);
   step();

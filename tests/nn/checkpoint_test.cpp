@@ -10,6 +10,7 @@
 #include "ops/random.h"
 #include "ops/reduce.h"
 #include "ops/unary.h"
+#include "tests/support/on_cuda.h"
 #include "tests/support/temporary_folder.h"
 
 using namespace moegrad;
@@ -80,6 +81,29 @@ TEST_CASE("checkpoint: 20 steps have the same bits as 10, save, load into new ob
   second.train(10);
   CHECK(second.weights() == straight.weights());
   CHECK(first.weights() != straight.weights());
+}
+
+TEST_CASE("checkpoint: a run goes on on another device from the bits that it had") {
+  if (!on_cuda()) return;
+  TemporaryFolder folder;
+  const auto run_on = [](Device device, u64 seed) {
+    const DeviceScope scope(device);
+    auto run = std::make_unique<Run>(seed);
+    run->train(3);
+    return run;
+  };
+  for (const Device from : {Device::cpu, Device::cuda}) {
+    const Device to = from == Device::cpu ? Device::cuda : Device::cpu;
+    const auto first = run_on(from, 3), second = run_on(to, 4);
+    save_checkpoint(folder.file("run"), first->state());
+    load_checkpoint(folder.file("run"), second->state());
+    CHECK(second->weights() == first->weights());
+    CHECK(second->model.a.weight.device() == to);
+    CHECK((second->random.step() == 3 && second->random.seed() == 3));
+    CHECK(second->batches.next().inputs.to_vector<i64>() == first->batches.next().inputs.to_vector<i64>());
+    save_checkpoint(folder.file("again"), second->state());
+    CHECK(second->optimizer.steps() == 3);
+  }
 }
 
 TEST_CASE("checkpoint: a file that does not fit changes nothing and says why") {

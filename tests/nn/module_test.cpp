@@ -9,6 +9,7 @@
 #include "ops/reduce.h"
 #include "ops/views.h"
 #include "tests/support/check_op.h"
+#include "tests/support/on_cuda.h"
 
 using namespace moegrad;
 using namespace moegrad::test;
@@ -126,6 +127,31 @@ TEST_CASE("module: to(dtype) converts parameters and keeps ties; gradients then 
   sum(toy.first.forward(ones({2, 3}, DType::bf16))).backward();
   CHECK(toy.first.weight.grad().dtype() == DType::bf16);
   CHECK_THROWS_WITH_AS(toy.to(DType::i32), "to: x must be f32, f64 or bf16; got i32", DTypeError);
+}
+
+TEST_CASE("module: to(device) moves parameters and buffers and keeps ties; values come and go between devices") {
+  if (!on_cuda()) return;
+  Random random(1, Device::cpu);
+  const auto make = [&] {
+    const DeviceScope scope(Device::cpu);
+    Init init(random);
+    return std::make_unique<Toy>(init);
+  };
+  const auto toy = make(), other = make();
+  const auto before = toy->first.weight.to_vector<float>();
+  toy->to(Device::cuda);
+  for (const Member& m : toy->all_members()) CHECK(m.tensor->device() == Device::cuda);
+  CHECK(&toy->tied.body() == &toy->first.weight.body());
+  CHECK(toy->first.weight.requires_grad());
+  CHECK(toy->first.weight.to_vector<float>() == before);
+  sum(toy->first.forward(ones({2, 3}, DType::f32, Device::cuda))).backward();
+  CHECK(toy->first.weight.grad().device() == Device::cuda);
+  other->load_state_dict(toy->state_dict());
+  CHECK(other->first.weight.device() == Device::cpu);
+  CHECK(other->first.weight.to_vector<float>() == before);
+  toy->load_state_dict(copy_of(other->state_dict()));
+  toy->to(Device::cpu);
+  CHECK(toy->first.weight.to_vector<float>() == before);
 }
 
 TEST_CASE("module: summary") {

@@ -57,6 +57,25 @@ TEST_CASE("random batches: windows of the text and what follows; batch i depends
                        Error);
 }
 
+TEST_CASE("random batches: the next one in the tensors of an older one, the same on every device") {
+  std::vector<i32> text(100);
+  for (int i = 0; i < 100; ++i) text[static_cast<std::size_t>(i)] = i;
+  RandomBatches batches(text, 3, 4, 9), same(text, 3, 4, 9, Device::cpu);
+  const Batch batch = batches.at(7);
+  for (int i = 0; i < 5; ++i) {
+    batches.next(batch);
+    const Batch want = same.next();
+    CHECK(batch.inputs.to_vector<i64>() == want.inputs.to_vector<i64>());
+    CHECK(batch.targets.to_vector<i64>() == want.targets.to_vector<i64>());
+  }
+  CHECK(batches.position() == 5);
+  CHECK_THROWS_WITH_AS(batches.next({batch.inputs, zeros({4, 3}, DType::i64)}),
+                       "random batches: the tensors must be those of a batch, [3, 4]; got [4, 3]", ShapeError);
+  CHECK_THROWS_WITH_AS(batches.next({zeros({3, 4}), batch.targets}), "random batches: x must be i64; got f32",
+                       DTypeError);
+  CHECK(batches.position() == 5);
+}
+
 TEST_CASE("whole text: every character but the first is a target once, in order") {
   for (const i64 n : {2, 3, 12, 13, 14, 24, 25, 26, 37}) {
     std::vector<i32> text(static_cast<std::size_t>(n));
