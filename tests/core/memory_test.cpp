@@ -96,6 +96,7 @@ TEST_CASE("memory: logs count storages by their number of elements, also inside 
 }
 
 TEST_CASE("memory: a request that no machine can serve is an error, and leaves everything usable") {
+  const DeviceScope scope(Device::cpu);
   const memory::Stats before = memory::stats();
   const i64 side = i64{1} << 30;
   CHECK_THROWS_WITH_AS(empty({side, side}), "memory: 1152921504606846976 elements of f32 are more than any machine has",
@@ -116,10 +117,12 @@ TEST_CASE("memory: a request that no machine can serve is an error, and leaves e
   CHECK(ones({2}).to_vector<float>() == std::vector<float>{1, 1});
 }
 
-TEST_CASE("memory: each thread counts and caches by itself") {
+TEST_CASE("memory: each thread counts and caches by itself on a CPU") {
+  const DeviceScope scope(Device::cpu);
   const memory::Stats before = memory::stats();
   i64 inside = -1;
   std::thread([&] {
+    const DeviceScope inside_too(Device::cpu);
     memory::AllocationLog log;
     const Tensor x = empty({1000});
     inside = memory::stats().current_bytes;

@@ -8,10 +8,12 @@
 
 #include "ops/arithmetic.h"
 #include "ops/views.h"
+#include "tests/support/on_cuda.h"
 
 using namespace moegrad;
 
 TEST_CASE("print: scalars, rows and matrices, aligned") {
+  const DeviceScope scope(Device::cpu);
   CHECK(to_string(scalar(3)) == "3.  f32 []");
   CHECK(to_string(scalar(0.1)) == "0.1  f32 []");
   CHECK(to_string(scalar(-7, DType::i32)) == "-7  i32 []");
@@ -29,6 +31,7 @@ TEST_CASE("print: scalars, rows and matrices, aligned") {
 }
 
 TEST_CASE("print: blocks of matrices stand apart") {
+  const DeviceScope scope(Device::cpu);
   CHECK(to_string(reshape(arange(8, 16), {2, 2, 2})) ==
         "[[[ 8,  9],\n"
         "  [10, 11]],\n"
@@ -40,6 +43,7 @@ TEST_CASE("print: blocks of matrices stand apart") {
 }
 
 TEST_CASE("print: floats keep their digits") {
+  const DeviceScope scope(Device::cpu);
   CHECK(to_string(tensor({1.5, 123.45678})) == "[  1.5000, 123.4568]  f32 [2]");
   CHECK(to_string(tensor({1e-9, 2e-5, 0})) == "[1.0000e-09, 2.0000e-05,         0.]  f32 [3]");
   CHECK(to_string(tensor({1e8, 1.5})) == "[1.0000e+08, 1.5000e+00]  f32 [2]");
@@ -54,6 +58,7 @@ TEST_CASE("print: floats keep their digits") {
 }
 
 TEST_CASE("print: notes, empty tensors and the empty handle") {
+  const DeviceScope scope(Device::cpu);
   Tensor w = full({2}, 0.5);
   w.requires_grad_();
   CHECK(to_string(w) == "[0.5, 0.5]  f32 [2] requires_grad");
@@ -65,12 +70,14 @@ TEST_CASE("print: notes, empty tensors and the empty handle") {
 }
 
 TEST_CASE("print: views print what they show") {
+  const DeviceScope scope(Device::cpu);
   const Tensor x = reshape(arange(0, 6), {2, 3});
   CHECK(to_string(transpose(x)) == "[[0, 3],\n [1, 4],\n [2, 5]]\ni64 [3, 2]");
   CHECK(to_string(expand(tensor({7}), {2, 2})) == "[[7., 7.],\n [7., 7.]]\nf32 [2, 2]");
 }
 
 TEST_CASE("print: above 1,000 elements each axis shows three entries at each end") {
+  const DeviceScope scope(Device::cpu);
   CHECK(to_string(arange(0, 2000)) == "[   0,    1,    2, ..., 1997, 1998, 1999]  i64 [2000]");
   CHECK(to_string(reshape(arange(0, 10000), {100, 100})) ==
         "[[   0,    1,    2, ...,   97,   98,   99],\n"
@@ -90,6 +97,7 @@ TEST_CASE("print: above 1,000 elements each axis shows three entries at each end
 }
 
 TEST_CASE("print: long rows go on below, within 100 columns") {
+  const DeviceScope scope(Device::cpu);
   const std::string text = to_string(arange(0, 60));
   CHECK(text.substr(0, text.find('\n')) ==
         "[ 0,  1,  2,  3,  4,  5,  6,  7,  8,  9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24,");
@@ -98,5 +106,11 @@ TEST_CASE("print: long rows go on below, within 100 columns") {
 }
 
 TEST_CASE("print: bf16 as the other floats") {
+  const DeviceScope scope(Device::cpu);
   CHECK(to_string(tensor({0.1, 1, -2.5}, DType::bf16)) == "[ 0.1001,  1.0000, -2.5000]  bf16 [3]");
+}
+
+TEST_CASE("print: where a tensor is, unless that is the CPU") {
+  if (!test::on_cuda()) return;
+  CHECK(to_string(full({2}, 1, DType::f32, Device::cuda)) == "[1., 1.]  f32 [2] cuda");
 }

@@ -230,8 +230,8 @@ TEST_CASE("names belong to leaves") {
 TEST_CASE("operands on two devices or of two dtypes are named") {
   CHECK_THROWS_WITH_AS(check_same_dtype("mul", zeros({2}), zeros({3}, DType::f64)),
                        "mul: operands must have one dtype; got f32 [2] and f64 [3]", DTypeError);
-  const Tensor here = zeros({2});
-  Tensor there = zeros({2});
+  const Tensor here = zeros({2}, DType::f32, Device::cpu);
+  Tensor there = zeros({2}, DType::f32, Device::cpu);
   there.mutable_body().device = Device::cuda;
   CHECK_THROWS_WITH_AS(check_same_device("mul", here, there),
                        "mul: operands must be on one device; got cpu f32 [2] and cuda f32 [2]", DeviceError);

@@ -17,7 +17,10 @@ using Tensors = std::vector<Tensor>;
 
 // x [2, 3], w [3]: y [2] = sum_j sin(x_ij) w_j^2, whose derivatives are known.
 const Function kSines = [](const Tensors& in) { return sum(sin(in[0]) * square(in[1]), 1); };
-const Tensors kAt{random_tensor({2, 3}, 1), random_tensor({3}, 2)};
+const Tensors& at() {
+  static const Tensors made{random_tensor({2, 3}, 1), random_tensor({3}, 2)};
+  return made;
+}
 // The same summed to a scalar, for Hessians.
 const Function kTotal = [](const Tensors& in) { return sum(kSines(in)); };
 
@@ -33,11 +36,11 @@ Tensor central(const Function& fn, const Tensors& xs, const Tensors& ts, double 
 }  // namespace
 
 TEST_CASE("jacobian: several inputs, against the closed form") {
-  const Tensors j = jacobian(kSines, kAt);
+  const Tensors j = jacobian(kSines, at());
   REQUIRE((j[0].shape() == Shape{2, 2, 3} && j[1].shape() == Shape{2, 3}));
   for (i64 i = 0; i < 2; ++i)
     for (i64 k = 0; k < 3; ++k) {
-      const double x = value_at(kAt[0], {i, k}), w = value_at(kAt[1], {k});
+      const double x = value_at(at()[0], {i, k}), w = value_at(at()[1], {k});
       CHECK(value_at(j[0], {i, i, k}) == doctest::Approx(std::cos(x) * w * w).epsilon(1e-14));
       CHECK(value_at(j[0], {i, 1 - i, k}) == 0);
       CHECK(value_at(j[1], {i, k}) == doctest::Approx(2 * std::sin(x) * w).epsilon(1e-14));
@@ -46,17 +49,17 @@ TEST_CASE("jacobian: several inputs, against the closed form") {
 }
 
 TEST_CASE("hessian: all blocks, against the closed form") {
-  const auto h = hessian(kTotal, kAt);
+  const auto h = hessian(kTotal, at());
   REQUIRE(
       (h[0][0].shape() == Shape{2, 3, 2, 3} && h[0][1].shape() == Shape{2, 3, 3} && h[1][0].shape() == Shape{3, 2, 3}));
   for (i64 i = 0; i < 2; ++i)
     for (i64 k = 0; k < 3; ++k) {
-      const double x = value_at(kAt[0], {i, k}), w = value_at(kAt[1], {k});
+      const double x = value_at(at()[0], {i, k}), w = value_at(at()[1], {k});
       CHECK(value_at(h[0][0], {i, k, i, k}) == doctest::Approx(-std::sin(x) * w * w).epsilon(1e-14));
       CHECK(value_at(h[0][0], {i, k, 1 - i, k}) == 0);
       CHECK(value_at(h[0][1], {i, k, k}) == doctest::Approx(2 * std::cos(x) * w).epsilon(1e-14));
       CHECK(value_at(h[1][0], {k, i, k}) == value_at(h[0][1], {i, k, k}));
-      const double both = 2 * (std::sin(value_at(kAt[0], {0, k})) + std::sin(value_at(kAt[0], {1, k})));
+      const double both = 2 * (std::sin(value_at(at()[0], {0, k})) + std::sin(value_at(at()[0], {1, k})));
       CHECK(value_at(h[1][1], {k, k}) == doctest::Approx(both).epsilon(1e-14));
     }
 }
@@ -64,27 +67,27 @@ TEST_CASE("hessian: all blocks, against the closed form") {
 TEST_CASE("vjp and jvp: products with the Jacobian from either side; y comes with them") {
   const Tensor dy = random_tensor({2}, 3);
   const Tensors t{random_tensor({2, 3}, 4), random_tensor({3}, 5)};
-  const Tensors j = jacobian(kSines, kAt);
-  const Vjp left = vjp(kSines, kAt, dy);
-  CHECK(difference(left.y, kSines(kAt)) == 0);
+  const Tensors j = jacobian(kSines, at());
+  const Vjp left = vjp(kSines, at(), dy);
+  CHECK(difference(left.y, kSines(at())) == 0);
   CHECK(difference(left.dxs[0], einsum("i,ijk->jk", dy, j[0])) < 1e-15);
   CHECK(difference(left.dxs[1], einsum("i,ij->j", dy, j[1])) < 1e-15);
-  const Jvp right = jvp(kSines, kAt, t);
-  CHECK(difference(right.y, kSines(kAt)) == 0);
+  const Jvp right = jvp(kSines, at(), t);
+  CHECK(difference(right.y, kSines(at())) == 0);
   CHECK(difference(right.dy, einsum("ijk,jk->i", j[0], t[0]) + einsum("ij,j->i", j[1], t[1])) < 1e-15);
-  CHECK(difference(right.dy, central(kSines, kAt, t)) < 1e-9);
+  CHECK(difference(right.dy, central(kSines, at(), t)) < 1e-9);
   CHECK_FALSE(
       (left.y.requires_grad() || left.dxs[0].requires_grad() || right.y.requires_grad() || right.dy.requires_grad()));
 }
 
 TEST_CASE("hvp: the Hessian times a vector, against hessian and differences of the gradient") {
   const Tensors v{random_tensor({2, 3}, 4), random_tensor({3}, 5)};
-  const auto h = hessian(kTotal, kAt);
-  const Tensors hv = hvp(kTotal, kAt, v);
+  const auto h = hessian(kTotal, at());
+  const Tensors hv = hvp(kTotal, at(), v);
   CHECK(difference(hv[0], einsum("ijkl,kl->ij", h[0][0], v[0]) + einsum("ijk,k->ij", h[0][1], v[1])) < 1e-15);
   CHECK(difference(hv[1], einsum("ijk,jk->i", h[1][0], v[0]) + einsum("ij,j->i", h[1][1], v[1])) < 1e-15);
   const Function slope = [](const Tensors& in) { return vjp(kTotal, in, ones({}, DType::f64)).dxs[1]; };
-  CHECK(difference(hv[1], central(slope, kAt, v)) < 1e-9);
+  CHECK(difference(hv[1], central(slope, at(), v)) < 1e-9);
   CHECK_FALSE(hv[0].requires_grad());
 }
 
@@ -149,7 +152,7 @@ TEST_CASE("derivatives nest with create_graph: through inputs and through what f
   CHECK(jacobian(second, x).to_vector<double>() == std::vector<double>{12, 0, 0, 18});
   CHECK_GRADIENTS(
       [&](const Tensors& in) {
-        return jvp(kSines, kAt, {in[0], in[1]}, {.create_graph = true}).dy;
+        return jvp(kSines, at(), {in[0], in[1]}, {.create_graph = true}).dy;
       },
       {random_tensor({2, 3}, 8), random_tensor({3}, 9)});
 }
