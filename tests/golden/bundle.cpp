@@ -35,7 +35,7 @@ Tensor Bundle::take(const std::string& tensor) {
   const auto at = tensors_.find(tensor);
   if (at == tensors_.end()) throw CaseError(fmt::format("the file has no tensor '{}'", tensor));
   taken_.insert(tensor);
-  return at->second.detach();
+  return at->second.to(default_device()).detach();  // they were read to the CPU
 }
 
 Shape Bundle::shape(const std::string& tensor) const {
