@@ -112,6 +112,28 @@ template <class F> AttentionInputs<F> inputs_of(const Tensor& q, const Tensor& k
 
 // ---- forward and gradient
 
+// On a CPU bf16 has been widened before.
+template <class F>
+void launch_forward(Device device, const AttentionInputs<F>& in, F* y, Computed<F>* lse, const AttentionPlan& plan) {
+  if constexpr (!std::is_same_v<F, bf16>)
+    MOEGRAD_LAUNCH(device, attention_forward, in, y, lse, plan);
+  else if constexpr (kWithCuda)
+    cuda::attention_forward(in, y, lse, plan);
+}
+template <class F>
+void launch_backward(Device device, const AttentionInputs<F>& in, const Computed<F>* lse, const F* dy,
+                     const AttentionGradients<F>& to, const AttentionPlan& plan) {
+  if constexpr (!std::is_same_v<F, bf16>)
+    MOEGRAD_LAUNCH(device, attention_backward, in, lse, dy, to, plan);
+  else if constexpr (kWithCuda)
+    cuda::attention_backward(in, lse, dy, to, plan);
+}
+
+Tensor wide_twin(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
+  const Tensor y = attention_twin(widen(q), widen(k), widen(v), options);
+  return q.dtype() == DType::bf16 ? narrow(y) : y;
+}
+
 Grads gradients(const GradArgs& g, AttentionOptions options) {
   options.mask = g.in(3);
   const Tensor q = g.in(0), k = g.in(1), v = g.in(2), dy = with_rows(g.dy);
@@ -122,10 +144,10 @@ Grads gradients(const GradArgs& g, AttentionOptions options) {
   set_operand(plan, AttentionPlan::kResult, dy), set_operand(plan, AttentionPlan::kDq, dq);
   set_operand(plan, AttentionPlan::kDk, dk), set_operand(plan, AttentionPlan::kDv, dv);
   merge_axes(plan.batch);
-  with_wide("attention", q.dtype(), [&]<class F>() {
+  with_float("attention", q.dtype(), [&]<class F>() {
     const AttentionGradients<F> to{dq.data<F>(), dk.data<F>(), dv.data<F>()};
-    MOEGRAD_LAUNCH(q.device(), attention_backward, inputs_of<F>(q, k, v, options.mask), g.extra(0).data<F>(),
-                   dy.data<F>(), to, plan);
+    const AttentionInputs<F> in = inputs_of<F>(q, k, v, options.mask);
+    launch_backward(q.device(), in, g.extra(0).data<Computed<F>>(), dy.data<F>(), to, plan);
   });
   return {dq, dk, dv};
 }
@@ -134,7 +156,7 @@ Grads gradients(const GradArgs& g, AttentionOptions options) {
 
 Tensor attention(const Tensor& q_any, const Tensor& k_any, const Tensor& v_any, AttentionOptions options) {
   check(q_any, k_any, v_any, options);
-  if (q_any.dtype() == DType::bf16) {
+  if (q_any.dtype() == DType::bf16 && (q_any.device() == Device::cpu || options.bias)) {
     options.bias = widen(options.bias);
     return narrow(attention(widen(q_any), widen(k_any), widen(v_any), std::move(options)));
   }
@@ -142,12 +164,13 @@ Tensor attention(const Tensor& q_any, const Tensor& k_any, const Tensor& v_any, 
   const Tensor q = with_rows(q_any), k = with_rows(k_any), v = with_rows(v_any);
   AttentionPlan plan = plan_inputs(q, k, v, options);
   const Tensor y = empty_in_layout_of(q, v.dim(-1));
-  const Tensor lse = empty({plan.batch.elements(), plan.queries}, q.dtype(), q.device());
+  const DType computed = q.dtype() == DType::bf16 ? DType::f32 : q.dtype();
+  const Tensor lse = empty({plan.batch.elements(), plan.queries}, computed, q.device());
   set_operand(plan, AttentionPlan::kResult, y);
   merge_axes(plan.batch);
-  with_wide("attention", q.dtype(), [&]<class F>() {
-    MOEGRAD_LAUNCH(q.device(), attention_forward, inputs_of<F>(q, k, v, options.mask), y.data<F>(), lse.data<F>(),
-                   plan);
+  with_float("attention", q.dtype(), [&]<class F>() {
+    const AttentionInputs<F> in = inputs_of<F>(q, k, v, options.mask);
+    launch_forward(q.device(), in, y.data<F>(), lse.data<Computed<F>>(), plan);
   });
   const Tensor mask = std::exchange(options.mask, {});  // an input of the node, not a capture
   options.scale = plan.scale;
@@ -157,7 +180,7 @@ Tensor attention(const Tensor& q_any, const Tensor& k_any, const Tensor& v_any, 
       [options](std::span<const Tensor> in) {
         AttentionOptions own = options;
         own.mask = in[3];
-        return attention_twin(in[0], in[1], in[2], own);
+        return wide_twin(in[0], in[1], in[2], own);
       },
       [options] {
         return fmt::format("causal = {}, scale = {}, dropout = {}", options.causal, *options.scale, options.dropout);

@@ -45,7 +45,8 @@ template <class F> struct AttentionInputs {
   const bool* mask;  // or null
 };
 template <class F> struct AttentionGradients { F *dq, *dk, *dv; };
-// Kernels, called only by ops/attention.cpp. lse [batch, queries] in row-major order, +inf where no key is seen.
+// Kernels, called only by ops/attention.cpp. lse [batch, queries] in row-major order, +inf where no key is seen. F is
+// float or double, on a GPU also bf16.
 namespace cpu {
 template <class F> void attention_forward(const AttentionInputs<F>& in, F* y, F* lse, const AttentionPlan& plan);
 template <class F>
@@ -53,10 +54,11 @@ void attention_backward(const AttentionInputs<F>& in, const F* lse, const F* dy,
                         const AttentionPlan& plan);
 }  // namespace cpu
 namespace cuda {
-template <class F> void attention_forward(const AttentionInputs<F>& in, F* y, F* lse, const AttentionPlan& plan);
 template <class F>
-void attention_backward(const AttentionInputs<F>& in, const F* lse, const F* dy, const AttentionGradients<F>& to,
-                        const AttentionPlan& plan);
+void attention_forward(const AttentionInputs<F>& in, F* y, Computed<F>* lse, const AttentionPlan& plan);
+template <class F>
+void attention_backward(const AttentionInputs<F>& in, const Computed<F>* lse, const F* dy,
+                        const AttentionGradients<F>& to, const AttentionPlan& plan);
 }  // namespace cuda
 
 }  // namespace moegrad

@@ -10,6 +10,9 @@ namespace moegrad {
 ///   Dtypes    x, w f32, f64 or bf16, both alike
 ///   Gradient  dx = grouped_matmul(dy, w^T), dw = grouped_outer(x, dy); any order; an empty group gets zeros
 ///   Errors    ShapeError: sizes do not fit, begin is not [E + 1].  IndexError: begin does not ascend from 0 to at most P
+///   On a GPU  synchronises: the host reads begin, once for the product and its gradients, so that every group is a
+///             product of its own size. In a capture it reads nothing: rows are multiplied in blocks of 128 (up to
+///             E more than there are), and a bad begin counts as E empty groups, and is thrown when the host next waits
 ///   Source    MegaBlocks (2022), arXiv:2211.15841: the block-diagonal product of section 3, without padding
 Tensor grouped_matmul(const Tensor& x, const Tensor& w, const Tensor& begin);
 
@@ -22,8 +25,9 @@ Tensor grouped_outer(const Tensor& x, const Tensor& z, const Tensor& begin);
 struct GroupedSizes {
   i64 groups, rows, inner, outer;  // E, P, D, F
   bool w_transposed = false;
+  const i64* borders = nullptr;  // on a GPU: begin where the host has read it
 };
-// Kernels, called only by ops/grouped_matmul.cpp; x, z and y contiguous.
+// Kernels, called only by ops/grouped_matmul.cpp; x, z and y contiguous. F is float or double, on a GPU also bf16.
 namespace cpu {
 template <class F> void grouped_matmul(const F* x, const F* w, const i64* begin, F* y, const GroupedSizes& sizes);
 template <class F> void grouped_outer(const F* x, const F* z, const i64* begin, F* y, const GroupedSizes& sizes);

@@ -69,6 +69,16 @@ Tensor unfold(const Tensor& x_any, Size2 kernel, const WindowOptions& options) {
       [plan] { return show(plan); });
 }
 
+namespace {
+// On a CPU bf16 has been widened before.
+template <class F> void launch_fold(Device device, const F* columns, F* image, const WindowPlan& plan) {
+  if constexpr (!std::is_same_v<F, bf16>)
+    MOEGRAD_LAUNCH(device, fold_windows, columns, image, plan);
+  else if constexpr (kWithCuda)
+    cuda::fold_windows(columns, image, plan);
+}
+}  // namespace
+
 Tensor fold(const Tensor& x_any, Size2 size, Size2 kernel, const WindowOptions& options) {
   check_size("fold", "size", size, 0);
   check_size("fold", "kernel", kernel, 1);
@@ -86,8 +96,7 @@ Tensor fold(const Tensor& x_any, Size2 size, Size2 kernel, const WindowOptions& 
   const WindowPlan plan = plan_windows("fold", image, kernel, options);
   if (x_any.dim(-1) != plan.down * plan.across) refuse(fmt::format("{}", plan.down * plan.across));
   const Tensor x = contiguous(x_any), y = empty(image, x.dtype(), x.device());
-  with_wide("fold", x.dtype(),
-            [&]<class F>() { MOEGRAD_LAUNCH(x.device(), fold_windows, x.data<F>(), y.data<F>(), plan); });
+  with_float("fold", x.dtype(), [&]<class F>() { launch_fold(x.device(), x.data<F>(), y.data<F>(), plan); });
   return record(
       "fold", y, {x}, saves(kNone),
       [plan](const GradArgs& g) -> Grads { return {unfold(g.dy, plan.kernel, plan.options)}; },

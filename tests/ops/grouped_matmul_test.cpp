@@ -9,9 +9,10 @@ using namespace moegrad;
 using namespace moegrad::test;
 
 namespace {
-const std::vector<Tensor> kBegins = {tensor({0, 3, 3, 7}, DType::i64), tensor({0, 0, 0, 7}, DType::i64),
-                                     tensor({0, 7, 7, 7}, DType::i64), tensor({0, 2, 4, 7}, DType::i64),
-                                     tensor({0, 2, 2, 5}, DType::i64)};
+std::vector<Tensor> begins() {
+  return {tensor({0, 3, 3, 7}, DType::i64), tensor({0, 0, 0, 7}, DType::i64), tensor({0, 7, 7, 7}, DType::i64),
+          tensor({0, 2, 4, 7}, DType::i64), tensor({0, 2, 2, 5}, DType::i64)};
+}
 
 i64 group_of(const Tensor& begin, i64 row) {
   i64 e = 0;
@@ -21,7 +22,7 @@ i64 group_of(const Tensor& begin, i64 row) {
 }  // namespace
 
 TEST_CASE("grouped_matmul: forward, gradients, second order; empty groups, transposed weights") {
-  for (const Tensor& begin : kBegins) {
+  for (const Tensor& begin : begins()) {
     const auto naive = [&](Args x) {
       Tensor y = zeros({7, 5}, DType::f64);
       for_each_index({7, 5, 4}, [&](const std::vector<i64>& at) {
@@ -47,7 +48,7 @@ TEST_CASE("grouped_matmul: forward, gradients, second order; empty groups, trans
 }
 
 TEST_CASE("grouped_outer: forward, gradients, second order; empty groups are zeros") {
-  for (const Tensor& begin : kBegins)
+  for (const Tensor& begin : begins())
     check_op(
         {.name = "grouped_outer",
          .op = [&](Args x) { return grouped_outer(x[0], x[1], begin); },
@@ -72,7 +73,7 @@ TEST_CASE("grouped_outer: forward, gradients, second order; empty groups are zer
 
 TEST_CASE("grouped_matmul: what is wrong is named") {
   const Tensor x = zeros({7, 4}), w = zeros({3, 4, 5});
-  CHECK_THROWS_WITH_AS(grouped_matmul(x, zeros({3, 5, 4}), kBegins[0]),
+  CHECK_THROWS_WITH_AS(grouped_matmul(x, zeros({3, 5, 4}), begins()[0]),
                        "grouped_matmul: sizes must fit; got x [7, 4] and w [3, 5, 4]", ShapeError);
   CHECK_THROWS_WITH_AS(grouped_matmul(x, w, tensor({0, 7}, DType::i64)),
                        "grouped_matmul: begin must be [E + 1]; got begin [2] for E = 3", ShapeError);
@@ -96,6 +97,6 @@ TEST_CASE("grouped_matmul: no rows, no groups; grouped_outer names itself") {
                        "grouped_matmul: begin must be [E + 1]; got begin [0] for E = 0", ShapeError);
   CHECK_THROWS_WITH_AS(grouped_outer(x, x, zeros({}, DType::i64)),
                        "grouped_outer: begin must be [E + 1]; got begin [] for E = 0", ShapeError);
-  CHECK_THROWS_WITH_AS(grouped_outer(zeros({7, 4}), zeros({6, 2}), kBegins[0]),
+  CHECK_THROWS_WITH_AS(grouped_outer(zeros({7, 4}), zeros({6, 2}), begins()[0]),
                        "grouped_outer: sizes must fit; got x [7, 4] and z [6, 2]", ShapeError);
 }
