@@ -13,6 +13,7 @@ constexpr bool kAsan =
     false;
 #endif
 
+__global__ void nothing_kernel(const float*, float*) {}
 struct Pointer {  // hides a pointer from the check of arguments
   float* p;
 };
@@ -33,12 +34,14 @@ __global__ void deep_kernel(int* y) {
 }  // namespace
 
 TEST_CASE("fresh and reused memory is NaN") {
+  ok(start({}, nothing_kernel, nullptr, nullptr));  // what was freed before is given back now
   Array<float> x(1000);
   for (float v : x.host()) CHECK(std::isnan(v));
   ok(cudaMemset(x.p, 0, 4000));
   for (float v : x.host()) CHECK(v == 0);
   float* before = x.p;
   ok(cudaFree(x.p));
+  ok(start({}, nothing_kernel, nullptr, nullptr));
   ok(cudaMalloc(&x.p, 4000));
   CHECK(x.p == before);
   for (float v : x.host()) CHECK(std::isnan(v));
@@ -55,8 +58,8 @@ TEST_CASE("writes outside of an allocation are found") {
   const auto write = [](int i) {
     const Ended e = in_child([&] {
       Array<float> x(10), y(10);
-      ok(start({.block = 1}, write_kernel, Pointer{x.p}, i, 1.f));
-      std::fputs(error_of(cudaDeviceSynchronize()).c_str(), stderr);
+      ok(start({.block = 1}, nothing_kernel, x.p, y.p));
+      std::fputs(error_of(start({.block = 1}, write_kernel, Pointer{x.p}, i, 1.f)).c_str(), stderr);
     });
     if (kAsan) CHECK(!e.well);
     return e.output;
@@ -80,9 +83,10 @@ TEST_CASE("a write into freed memory is found when the memory is given out again
   Array<float> x(10), keep(10);
   float* p = x.p;
   ok(cudaFree(x.p));
+  ok(start({}, nothing_kernel, nullptr, nullptr));
   ok(start({.block = 1}, write_kernel, Pointer{p}, 3, 1.f));
   ok(cudaMalloc(&x.p, 40));
-  CHECK(contains(error_of(cudaDeviceSynchronize()), "has written into memory that was free"));
+  CHECK(contains(error_of(start({}, nothing_kernel, x.p, x.p)), "has written into memory that was free"));
   CHECK(error_of(cudaDeviceSynchronize()).empty());
 }
 

@@ -71,6 +71,9 @@ cudaError_t run_now(const cudaLaunchConfig_t& config, const Call& call) {
   running = true;
   const std::string error = run_grid(config, call.run, call.arguments);
   running = false;
+  memory::check_used();
+  if (const auto damage = memory::take_damage(); error.empty() && !damage.empty())
+    return fail_for_good(cudaErrorIllegalAddress, damage);
   return error.empty() ? cudaSuccess : fail_for_good(cudaErrorLaunchFailure, error);
 }
 

@@ -27,6 +27,7 @@ struct Block {
   std::size_t bytes = 0;  // what was asked for
   bool live = false;
   bool noted = false;
+  bool pending = false;  // in to_free
 };
 using Blocks = std::map<char*, Block>;  // by address, without gaps between them
 
@@ -36,12 +37,21 @@ char* open_end;  // [arena, open_end) is protected and opened; a multiple of kHu
 Blocks blocks;
 std::multimap<std::size_t, char*> free_blocks;  // by size
 std::vector<char*> noted;
+// What is to be done when the memory is next opened, which costs more than all else: changes of protection are kept few.
+struct Fresh {
+  char* at;
+  std::size_t whole;
+  bool used_before;
+};
+std::vector<Fresh> to_fill;  // or, used before, to look whether they still are
+std::vector<char*> to_free;  // blocks
 std::size_t in_use;
 std::size_t next_to_check;
 int accesses;
 std::map<char*, std::size_t> pinned;
 std::string damage;  // found where it could not be reported
 
+bool is_free(const Block& b) { return !b.live && !b.pending; }
 char* user(char* block) { return block + kGuard; }
 
 void protect(int how) {
@@ -53,7 +63,6 @@ void create_arena() {
   if (p == MAP_FAILED) abort();
   const auto address = reinterpret_cast<std::uintptr_t>(p);
   arena = used_end = open_end = static_cast<char*>(p) + (kHuge - address % kHuge) % kHuge;
-  madvise(arena, kTotal, MADV_HUGEPAGE);
   catch_crashes();
 }
 
@@ -84,10 +93,10 @@ Blocks::iterator take_fresh(std::size_t whole) {
   used_end += whole;
   if (used_end > open_end) {
     open_end = arena + (std::size_t(used_end - arena) + kHuge - 1) / kHuge * kHuge;
-    protect(PROT_READ | PROT_WRITE);  // within an Access
+    // Only what is opened: what differs in its flags from the rest stays a mapping of its own.
+    madvise(arena, std::size_t(open_end - arena), MADV_HUGEPAGE);
   }
-  asan::unpoison(at, whole);
-  std::memset(at, kFill, whole);
+  to_fill.push_back({at, whole, false});
   return blocks.emplace(at, Block{.whole = whole}).first;
 }
 
@@ -107,21 +116,17 @@ Blocks::iterator take_free(std::size_t whole) {
     remember_free(blocks.emplace(it->first + whole, Block{.whole = it->second.whole - whole}).first);
     it->second.whole = whole;
   }
-  asan::unpoison(it->first, whole);
-  if (!filled(it->first, whole)) {
-    damage = "device code has written into memory that was free";
-    std::memset(it->first, kFill, whole);
-  }
+  to_fill.push_back({it->first, whole, true});
   return it;
 }
 
 void join_with_neighbours(Blocks::iterator it) {
-  if (const auto next = std::next(it); next != blocks.end() && !next->second.live) {
+  if (const auto next = std::next(it); next != blocks.end() && is_free(next->second)) {
     forget_free(next);
     it->second.whole += next->second.whole;
     blocks.erase(next);
   }
-  if (it != blocks.begin() && !std::prev(it)->second.live) {
+  if (it != blocks.begin() && is_free(std::prev(it)->second)) {
     const auto before = std::prev(it);
     forget_free(before);
     before->second.whole += it->second.whole;
@@ -136,11 +141,35 @@ void join_with_neighbours(Blocks::iterator it) {
   }
 }
 
+void settle() {
+  for (const auto& f : to_fill) {
+    asan::unpoison(f.at, f.whole);
+    if (f.used_before && filled(f.at, f.whole)) continue;
+    if (f.used_before) damage = "device code has written into memory that was free";
+    std::memset(f.at, kFill, f.whole);
+  }
+  to_fill.clear();
+  for (char* at : to_free) {
+    const auto it = blocks.find(at);
+    Block& b = it->second;
+    asan::unpoison(at, b.whole);
+    if (!asan::on)
+      if (const auto found = damaged(at, b); !found.empty()) damage = found;
+    std::memset(at, kFill, b.whole);
+    asan::poison(at, b.whole);
+    b = {.whole = b.whole};
+    join_with_neighbours(it);
+  }
+  to_free.clear();
+}
+
 }  // namespace
 
 Access::Access() {
   if (!arena) create_arena();
-  if (accesses++ == 0) protect(PROT_READ | PROT_WRITE);
+  if (accesses++ > 0) return;
+  protect(PROT_READ | PROT_WRITE);
+  settle();
 }
 Access::~Access() {
   if (--accesses == 0) protect(PROT_NONE);
@@ -148,7 +177,7 @@ Access::~Access() {
 
 void* allocate(std::size_t bytes) {
   if (bytes > kTotal) return nullptr;
-  const Access access;
+  if (!arena) create_arena();
   const std::size_t whole = kGuard + (bytes + kAlign - 1) / kAlign * kAlign + kGuard;
   auto it = take_free(whole);
   if (it == blocks.end()) it = take_fresh(whole);
@@ -156,27 +185,26 @@ void* allocate(std::size_t bytes) {
   it->second.bytes = bytes;
   it->second.live = true;
   in_use += bytes;
-  asan::poison(it->first, kGuard);
-  asan::poison(user(it->first) + bytes, whole - kGuard - bytes);
+  if (asan::on) {
+    const Access settled;
+    asan::poison(it->first, kGuard);
+    asan::poison(user(it->first) + bytes, whole - kGuard - bytes);
+  }
   return user(it->first);
 }
 
 bool release(void* p) {
   const auto it = blocks.find(static_cast<char*>(p) - kGuard);
   if (it == blocks.end() || !it->second.live) return false;
-  const Access access;
-  Block& b = it->second;
-  if (asan::on) {
-    asan::unpoison(it->first, b.whole);
-  } else if (const auto found = damaged(it->first, b); !found.empty()) {
-    damage = found;
+  if (it->second.noted) std::erase(noted, it->first);
+  it->second.live = false;
+  it->second.pending = true;
+  in_use -= it->second.bytes;
+  to_free.push_back(it->first);
+  constexpr std::size_t kMany = 1000;
+  if (asan::on || to_free.size() > kMany) {
+    const Access settled;
   }
-  in_use -= b.bytes;
-  std::memset(user(it->first), kFill, b.whole - kGuard);
-  asan::poison(it->first, b.whole);
-  if (b.noted) std::erase(noted, it->first);
-  b = {.whole = b.whole};
-  join_with_neighbours(it);
   return true;
 }
 
@@ -203,13 +231,12 @@ void note_use(const Found& allocation) {
   noted.push_back(it->first);
 }
 
-std::string check() {
-  if (asan::on) return {};
-  constexpr std::size_t kMore = 32;
-  const Access access;
-  std::string found = std::exchange(damage, {});
-  const auto look = [&](Blocks::iterator it) {
-    if (auto text = it->second.live ? damaged(it->first, it->second) : std::string(); !text.empty()) found = text;
+void check_used() {
+  if (asan::on) return;
+  constexpr std::size_t kMore = 8;
+  const auto look = [&](const Blocks::iterator it) {
+    if (!it->second.live) return;
+    if (auto text = damaged(it->first, it->second); !text.empty()) damage = text;
   };
   for (char* at : noted) {
     const auto it = blocks.find(at);
@@ -223,8 +250,8 @@ std::string check() {
     look(it++);
   }
   next_to_check = it == blocks.end() ? 0 : std::size_t(it->first - arena);
-  return found;
 }
+std::string take_damage() { return std::exchange(damage, {}); }
 
 void* allocate_pinned(std::size_t bytes) {
   void* p = nullptr;

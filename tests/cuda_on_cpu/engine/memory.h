@@ -37,8 +37,10 @@ std::size_t bytes_in_use();
 
 /// Allocations given to a kernel are looked after at the next check.
 void note_use(const Found& allocation);
-/// Looks at guard zones: of allocations in use since the last time, and of some more. Empty: nothing was overwritten.
-std::string check();
+/// Looks at the guard zones of allocations in use since the last time, and at those of some more. Within an Access.
+void check_used();
+/// What was found to be overwritten, by a check or when memory was freed or given out again, since the last call.
+std::string take_damage();
 
 /// Memory of the host which the device may use.
 void* allocate_pinned(std::size_t bytes);

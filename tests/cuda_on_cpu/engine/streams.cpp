@@ -16,7 +16,7 @@ cudaError_t bad_stream() { return fail(cudaErrorInvalidResourceHandle, "no such 
 cudaError_t bad_event() { return fail(cudaErrorInvalidResourceHandle, "no such event"); }
 
 cudaError_t check_memory() {
-  const auto damage = memory::check();
+  const auto damage = memory::take_damage();
   return damage.empty() ? cudaSuccess : fail_for_good(cudaErrorIllegalAddress, damage);
 }
 
