@@ -26,6 +26,7 @@ Tensor dropout(const Tensor& x_any, double p, const Draw& draw) {
   if (!is_float(x_any.dtype())) throw_dtype("dropout", kFloats, x_any.dtype());
   const DropoutPlan plan = plan_dropout("dropout", p, draw);
   if (p == 0) return x_any;
+  check_same_device("dropout", x_any, draw.step);
   const Tensor x = contiguous(x_any), y = empty_like(x);
   with_float("dropout", x.dtype(), [&]<class F>() {
     MOEGRAD_LAUNCH(x.device(), dropout_elements, x.data<F>(), y.data<F>(), x.size(), plan);

@@ -43,6 +43,7 @@ Tensor detail::joint_index(const char* op, const Tensor& x, std::span<const Tens
                                  to_string(x.shape())));
   Tensor joint, empty_entry;
   for (int i = 0; i < count; ++i) {
+    check_same_device(op, x, indices[static_cast<std::size_t>(i)]);
     const Tensor at = checked_routes(op, indices[static_cast<std::size_t>(i)], x.shape()[i])->index(0);
     if (joint) broadcast(op, joint.shape(), at.shape());
     const Tensor none = lt(at, scalar_like(0, at));
@@ -91,6 +92,7 @@ Labels class_at(int axis, int rank) {
 
 // x and index have the same sizes but along `axis`.
 Tensor take_elements(const char* op, const Tensor& x, int axis, const Tensor& index) {
+  check_same_device(op, x, index);
   const RoutesRef routes = detail::checked_routes(op, index, x.dim(axis));
   return route_sum(routes, {}, x, class_at(axis, x.rank()), all_axes(index.shape()));
 }
@@ -124,6 +126,7 @@ Tensor gather(const Tensor& x, int axis_any, const Tensor& index) {
 
 Tensor index_select(const Tensor& x, int axis_any, const Tensor& index) {
   const int axis = check_axis("index_select", x.shape(), axis_any);
+  check_same_device("index_select", x, index);
   const detail::SliceRoutes s = detail::slice_routes("index_select", x.shape(), axis, index);
   return route_sum(s.routes, {}, x, s.whole, s.slices);
 }
@@ -139,6 +142,7 @@ Tensor index_at(const Tensor& x, std::initializer_list<Tensor> indices) {
 Tensor embedding(const Tensor& weight, const Tensor& index, EmbeddingOptions options) {
   if (weight.rank() != 2)
     throw ShapeError(fmt::format("embedding: weight must be [V, D]; got {}", to_string(weight.shape())));
+  check_same_device("embedding", weight, index);
   const i64 padding = options.padding.value_or(-1);
   if (options.padding && (padding < 0 || padding >= weight.dim(0)))
     throw IndexError(fmt::format("embedding: padding must be in [0, {}); got {}", weight.dim(0), padding));

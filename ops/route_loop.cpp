@@ -51,6 +51,7 @@ Operand operand_of(const Tensor& x_any, const Labels& labels_any) {
 }
 
 void check_operand(const char* op, const Routes& r, const Tensor& x, const Labels& labels) {
+  if (r.classes().rank() > 0) check_same_device(op, x, r.index(0));
   bool fits = x.rank() == labels.size();
   for (int i = 0; fits && i < labels.size(); ++i) {
     const int l = labels[i];

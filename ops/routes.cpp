@@ -60,6 +60,7 @@ void run_route_sum(const Routes& r, const Destination& to, const RouteLoop& loop
 Tensor route_sum(const RoutesRef& routes, const Tensor& scale, const Tensor& x_any, const Labels& lx_any,
                  const Labels& ly_any) {
   check_operand("route_sum", *routes, x_any, lx_any);
+  if (scale) check_same_device("route_sum", scale, x_any);
   if (scale) check_same_dtype("route_sum", scale, x_any);
   if (scale && !is_float(scale.dtype())) throw_dtype("route_sum", "f32, f64 or bf16 where it is scaled", scale.dtype());
   const Axes order = kernel_order(ly_any);

@@ -32,6 +32,7 @@ struct Entries {
 };
 Entries entries_of(const char* op, const Tensor& x, int axis_any, const Tensor& index) {
   const int axis = check_axis(op, x.shape(), axis_any);
+  check_same_device(op, x, index);
   detail::check_index_within(op, index.shape(), x.shape(), axis);
   return {axis, detail::checked_routes(op, index, x.shape()[axis])};
 }
@@ -98,6 +99,7 @@ Tensor scatter(const Tensor& x, int axis_any, const Tensor& index, double value)
 
 Tensor index_add(const Tensor& x, int axis_any, const Tensor& index, const Tensor& source) {
   check_operands("index_add", x, source, true);
+  check_same_device("index_add", x, index);
   const int axis = check_axis("index_add", x.shape(), axis_any);
   Shape expected = x.shape();
   expected.erase(axis);

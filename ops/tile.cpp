@@ -72,6 +72,7 @@ Tensor repeat_interleave(const Tensor& x, i64 times) { return repeat_interleave(
 Tensor repeat_interleave(const Tensor& x, const Tensor& counts_any, int axis_any) {
   const int axis = check_axis("repeat_interleave", x.shape(), axis_any);
   const i64 n = x.shape()[axis];
+  check_same_device("repeat_interleave", x, counts_any);
   if (!is_int(counts_any.dtype())) throw_dtype("repeat_interleave", "i64 or i32 (the counts)", counts_any.dtype());
   if (counts_any.rank() > 1 || (counts_any.rank() == 1 && counts_any.dim(0) != n))
     throw ShapeError(
