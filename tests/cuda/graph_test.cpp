@@ -107,6 +107,7 @@ void check_replays(MakeLayer make) {
     CHECK(std::isfinite(want[0]));
     CHECK(want[1] == eager.schedule.lr(i));
     CHECK(got == want);
+    CHECK(replayed.optimizer.steps() == i + 1);
   }
   CHECK(graph->nodes() > 50);
   CHECK(replayed.random.step() == 6);
