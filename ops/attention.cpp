@@ -50,6 +50,7 @@ void check(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOpt
   check_shapes(q, k, v);
   if (options.bias) check_beside_scores("bias", options.bias, score_shape(q, k));
   plan_dropout("attention", options.dropout, options.draw);
+  if (options.dropout > 0) check_same_device("attention", q, options.draw.step);
   if (!options.mask) return;
   check_same_device("attention", q, options.mask);
   if (options.mask.dtype() != DType::boolean)
