@@ -131,8 +131,7 @@ void launch_backward(Device device, const AttentionInputs<F>& in, const Computed
 }
 
 Tensor wide_twin(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
-  const Tensor y = attention_twin(widen(q), widen(k), widen(v), options);
-  return q.dtype() == DType::bf16 ? narrow(y) : y;
+  return cast(attention_twin(widen(q), widen(k), widen(v), options), q.dtype());
 }
 
 Grads gradients(const GradArgs& g, AttentionOptions options) {
