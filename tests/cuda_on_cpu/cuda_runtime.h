@@ -4,6 +4,10 @@
 // Blocks run one after the other, so that a __shared__ variable is simply a static one. The threads of a block are
 // fibers; each runs until it waits (__syncthreads, __syncwarp, a shuffle) or ends, which is the most adverse legal
 // schedule: where a barrier is missing, a thread reads what its neighbour has not yet written.
+//
+// Not seen: what static __shared__ variables hold before they are written (they keep the values of the block before),
+// __launch_bounds__, static shared memory of more than 48 KB, pointers to host memory inside structs, and work that
+// overlaps (streams do everything at once; a launch reports at once what a GPU would report at the next wait).
 #pragma once
 #include <math.h>
 #include <stdlib.h>

@@ -1,7 +1,5 @@
 // Races between threads, which ThreadSanitizer reports: inside a block and between blocks. In other builds only that the
-// kernels run.
-#include <atomic>
-
+// kernels run. All in copies of this process, which must not have run kernels itself: see CMakeLists.txt.
 #include "checks/check.h"
 
 namespace {
