@@ -120,7 +120,7 @@ def test(copy, tests, order, seconds):
     if done.returncode == 0:
         return None
     case = re.findall(r"TEST CASE:\s+(.*)", output)
-    where = f": {case[-1].strip()}" if case else ""
+    where = f": {case[0].strip()}" if case else ""
     return ("crash" if done.returncode < 0 or "fatal error" in output.lower() else "fails") + where
 
 
