@@ -19,13 +19,16 @@ if(MOEGRAD_CUDA STREQUAL "NVCC")
   endif()
   set_target_properties(moegrad PROPERTIES CUDA_STANDARD 20 CUDA_EXTENSIONS OFF
     CUDA_ARCHITECTURES "${CMAKE_CUDA_ARCHITECTURES}")
-  target_link_libraries(moegrad PRIVATE CUDA::cudart_static CUDA::cublas)
+  target_link_libraries(moegrad INTERFACE $<LINK_ONLY:CUDA::cudart_static> $<LINK_ONLY:CUDA::cublas>)
+  set(moegrad_cuda_headers ${CUDAToolkit_INCLUDE_DIRS})
 elseif(MOEGRAD_CUDA STREQUAL "EMULATED")
   add_subdirectory(tests/cuda_on_cpu)
-  target_link_libraries(moegrad PRIVATE $<BUILD_INTERFACE:cuda_on_cpu>)
+  target_link_libraries(moegrad INTERFACE $<LINK_ONLY:cuda_on_cpu>)
+  set(moegrad_cuda_headers ${PROJECT_SOURCE_DIR}/tests/cuda_on_cpu)
 endif()
 
-# moegrad_cuda(softmax.cu): cuda/softmax.cu, where there is a GPU backend
+# moegrad_cuda(softmax.cu): cuda/softmax.cu, where there is a GPU backend. Only these files see the headers of CUDA, so
+# that all others are compiled alike in both ways, and once (ccache).
 function(moegrad_cuda file)
   set(source ${PROJECT_SOURCE_DIR}/cuda/${file})
   if(NOT EXISTS ${source})
@@ -35,7 +38,11 @@ function(moegrad_cuda file)
     return()
   endif()
   target_sources(moegrad PRIVATE ${source})
-  if(MOEGRAD_CUDA STREQUAL "EMULATED" AND file MATCHES "[.]cu$")
-    set_source_files_properties(${source} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS -Wno-unknown-pragmas)
+  if(MOEGRAD_CUDA STREQUAL "EMULATED")
+    set_source_files_properties(${source} PROPERTIES LANGUAGE CXX
+      COMPILE_OPTIONS "-I${moegrad_cuda_headers};-Wno-unknown-pragmas")
+  elseif(file MATCHES "[.]cpp$")
+    list(TRANSFORM moegrad_cuda_headers PREPEND -isystem OUTPUT_VARIABLE options)
+    set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${options}")
   endif()
 endfunction()
