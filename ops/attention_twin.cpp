@@ -19,7 +19,8 @@ namespace {
 Tensor allowed(const Tensor& q, const Tensor& k, const AttentionOptions& options) {
   if (!options.causal) return options.mask && options.mask.rank() == 0 ? unsqueeze(options.mask, 0) : options.mask;
   const i64 queries = q.dim(-2), keys = k.dim(-2);
-  const Tensor last = arange(0, static_cast<double>(queries), 1, DType::i64, q.device()) + static_cast<double>(keys - queries);
+  const Tensor last =
+      arange(0, static_cast<double>(queries), 1, DType::i64, q.device()) + static_cast<double>(keys - queries);
   const Tensor causal = le(arange(0, static_cast<double>(keys), 1, DType::i64, q.device()), unsqueeze(last, 1));
   return options.mask ? logical_and(causal, options.mask) : causal;
 }

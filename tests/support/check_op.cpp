@@ -45,32 +45,55 @@ i64 offset_of(const Tensor& x, const std::vector<i64>& index) {
   return offset;
 }
 
-u32 version_of(const Tensor& x) { return x.body().storage ? x.body().storage->version : 0; }
+void write(const Tensor& host, const std::vector<i64>& index, double v) {
+  with_any(host.dtype(), [&]<class T>() { host.data<T>()[offset_of(host, index)] = convert<T>(v); });
+}
 
-// x on the CPU. Naive loops read element by element, so copies of the last few tensors are kept.
-Tensor on_host(const Tensor& x) {
-  if (x.device() == Device::cpu) return x;
+// Copies on the CPU of the last few tensors that naive loops read, or write, element by element.
+class HostCopies {
+ public:
+  Tensor of(const Tensor& x) {
+    if (x.device() == Device::cpu) return x;
+    if (const Copy* c = find(x)) return c->copy;
+    if (copies_.size() == 8) copies_.erase(copies_.begin());
+    copies_.push_back({x, x.detach().to(Device::cpu), version_of(x)});
+    return copies_.back().copy;
+  }
+  // x[index] = v on its device, and in the copy if there is one.
+  void set(const Tensor& x, const std::vector<i64>& index, double v) {
+    Copy* c = find(x);
+    view_of(x, {}, {}, x.body().offset + offset_of(x, index)).assign(full({}, v, x.dtype(), x.device()));
+    if (!c) return;
+    write(c->copy, index, v);
+    c->version = version_of(x);
+  }
+
+ private:
   struct Copy {
     Tensor from, copy;
     u32 version;
   };
-  thread_local std::vector<Copy> copies;
-  for (const Copy& c : copies)
-    if (c.from.ref().get() == x.ref().get() && c.version == version_of(x)) return c.copy;
-  if (copies.size() == 8) copies.erase(copies.begin());
-  copies.push_back({x, x.detach().to(Device::cpu), version_of(x)});
-  return copies.back().copy;
-}
+  static u32 version_of(const Tensor& x) { return x.body().storage ? x.body().storage->version : 0; }
+  Copy* find(const Tensor& x) {
+    for (Copy& c : copies_)
+      if (c.from.ref().get() == x.ref().get() && c.version == version_of(x)) return &c;
+    return nullptr;
+  }
+  std::vector<Copy> copies_;
+};
+thread_local HostCopies host_copies;
+
 }  // namespace
 
 double value_at(const Tensor& x_any, const std::vector<i64>& index) {
-  const Tensor x = on_host(x_any);
+  const Tensor x = host_copies.of(x_any);
   return with_any(x.dtype(), [&]<class T>() { return convert<double>(x.data<T>()[offset_of(x, index)]); });
 }
 void set_value(const Tensor& x, const std::vector<i64>& index, double v) {
-  if (x.device() != Device::cpu)
-    return view_of(x, {}, {}, x.body().offset + offset_of(x, index)).assign(full({}, v, x.dtype(), x.device()));
-  with_any(x.dtype(), [&]<class T>() { x.data<T>()[offset_of(x, index)] = convert<T>(v); });
+  if (x.device() == Device::cpu)
+    write(x, index, v);
+  else
+    host_copies.set(x, index, v);
 }
 
 Tensor random_tensor(const Shape& shape, u64 seed, double low, double high, DType dtype) {

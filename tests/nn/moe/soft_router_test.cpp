@@ -315,7 +315,8 @@ TEST_CASE("SoftRouter: names, first values and precision") {
     const Routing wide = router.route(widen(x), {}, s.context);
     CHECK(narrow.logits.dtype() == DType::f32);
     CHECK(narrow.combine.dtype() == DType::bf16);
-    CHECK_EQ(difference(narrow.logits, wide.logits), 0);
+    // cuBLAS chooses a kernel also by how operands are aligned, and each has an order of its own.
+    CHECK_LE(difference(narrow.logits, wide.logits), x.device() == Device::cpu ? 0 : 1e-6);
   }
 }
 
