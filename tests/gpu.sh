@@ -117,7 +117,7 @@ build_all() {
 
 run_suite() {
   local status=0
-  MOEGRAD_DEVICE=cuda OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive ctest --test-dir "$build" -j 8 --timeout 120 \
+  MOEGRAD_DEVICE=cuda OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive ctest --test-dir "$build" -j 8 --timeout 300 \
     --no-tests=error --output-on-failure --output-log "$results/suite.log" ${filter:+-R "$filter"} >/dev/null 2>&1 || status=1
   if [[ $status == 1 ]]; then
     grep -E -A 8 'ERROR:|terminate|SIGSEGV|illegal memory|\*\*\*(Failed|Timeout)' "$results/suite.log" |
