@@ -46,6 +46,7 @@ TEST_CASE("memory: blocks hold what they promise, whatever their size class") {
 
 TEST_CASE("memory: a freed block is given to the next request of its size class, and only to that") {
   if (!kCaching) return;
+  const DeviceScope scope(Device::cpu);
   memory::release_cache();
   Tensor x = empty({1000});
   const std::uintptr_t first = address(x);

@@ -15,7 +15,7 @@ namespace {
 struct Repeated final : Structure {
   Repeated(const Tensor& s, i64 count) : scale(s), n(count) {}
   Tensor dense() const override {
-    if (!cached) cached = moegrad::mul(scale, ones({n}, scale.dtype()));
+    if (!cached) cached = moegrad::mul(scale, ones({n}, scale.dtype(), scale.device()));
     return cached;
   }
   bool requires_grad() const override { return scale.requires_grad(); }
@@ -25,6 +25,7 @@ struct Repeated final : Structure {
     auto* body = new TensorBody;
     Tensor y{Ref<TensorBody>(body)};
     body->dtype = scale.dtype();
+    body->device = scale.device();
     body->shape = {n};
     body->strides = row_major(body->shape);
     body->structure = Ref<Structure>(new Repeated(scale, n));
@@ -38,6 +39,7 @@ struct Repeated final : Structure {
 }  // namespace
 
 TEST_CASE("structure: an op that does not know it works on the dense form, gradient included") {
+  const std::string where = default_device() == Device::cpu ? "" : " cuda";
   Tensor scale = scalar(3, DType::f64);
   scale.requires_grad_();
   const Tensor x = Repeated::wrap(scale, 4);
@@ -49,7 +51,7 @@ TEST_CASE("structure: an op that does not know it works on the dense form, gradi
   CHECK(grad(y, {scale})[0].item() == 24);
   CHECK_FALSE(x.detach().requires_grad());
   CHECK(structure_of(x.detach()) != nullptr);
-  CHECK(to_string(x) == "repeated  f64 [4] requires_grad");
+  CHECK(to_string(x) == "repeated  f64 [4]" + where + " requires_grad");
 }
 
 TEST_CASE("structure: it is no leaf, has no gradient of its own, and cannot be written to") {

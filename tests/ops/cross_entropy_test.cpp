@@ -12,6 +12,7 @@
 #include "ops/slice.h"
 #include "ops/views.h"
 #include "tests/support/check_op.h"
+#include "tests/support/device.h"
 
 using namespace moegrad;
 using namespace moegrad::test;
@@ -228,9 +229,9 @@ TEST_CASE("cross_entropy: the gradient kernel agrees with the twin, with any num
 
 TEST_CASE("cross_entropy: errors name the rule and the operands") {
   const Tensor x = zeros({2, 3, 4});
-  CHECK_THROWS_WITH_AS(cross_entropy(x, ints({0, 1, 2, 3, 0, 4}, {2, 3})),
-                       "cross_entropy: targets must be in [0, 4) or the ignored index -100; got 4 at [1, 2]",
-                       IndexError);
+  CHECK_THROWS_WITH_AS(
+      (cross_entropy(x, ints({0, 1, 2, 3, 0, 4}, {2, 3})), settle()),
+      bad_value("cross_entropy: targets must be in [0, 4) or the ignored index -100; got 4", " at [1, 2]"), IndexError);
   CHECK_THROWS_WITH_AS(
       cross_entropy(x, ints({0, 1}, {2})),
       "cross_entropy: logits must be [.., V] with V >= 1 and targets [..]; got logits [2, 3, 4] and targets [2]",
@@ -246,8 +247,9 @@ TEST_CASE("cross_entropy: errors name the rule and the operands") {
                        "cross_entropy: weight must be [V]; got weight [3] for logits [2, 3, 4]", ShapeError);
   CHECK_THROWS_WITH_AS(cross_entropy(x, x, {.weight = zeros({3})}),
                        "cross_entropy: weight must be [V]; got weight [3] for logits [2, 3, 4]", ShapeError);
-  CHECK_THROWS_WITH_AS(nll_loss(zeros({2, 3}), ints({0, 3}, {2})),
-                       "nll_loss: targets must be in [0, 3) or the ignored index -100; got 3 at [1]", IndexError);
+  CHECK_THROWS_WITH_AS((nll_loss(zeros({2, 3}), ints({0, 3}, {2})), settle()),
+                       bad_value("nll_loss: targets must be in [0, 3) or the ignored index -100; got 3", " at [1]"),
+                       IndexError);
   CHECK_THROWS_WITH_AS(nll_loss(zeros({2, 3}), ints({0}, {1})),
                        "nll_loss: log_p must be [.., V] with V >= 1 and targets [..]; got log_p [2, 3] and targets [1]",
                        ShapeError);

@@ -32,7 +32,7 @@ Row row(const char* name, std::vector<Shape> shapes, std::function<Tensor(Args)>
 }
 
 std::vector<std::byte> bytes_of(const Tensor& t) {
-  const Tensor x = contiguous(dense(t.detach()));
+  const Tensor x = contiguous(dense(t.detach())).to(Device::cpu);
   const auto size = static_cast<std::size_t>(x.size() * byte_size(x.dtype()));
   std::vector<std::byte> bytes(size);
   if (size > 0) std::memcpy(bytes.data(), x.bytes() + x.body().offset * byte_size(x.dtype()), size);

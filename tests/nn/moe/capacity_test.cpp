@@ -26,8 +26,11 @@ std::vector<i64> naive_tokens(const Tensor& chosen, i64 g, const std::vector<i64
   return token;
 }
 
-const Tensor kChosen =
-    tensor({{{0, 1}, {0, 2}, {1, 0}, {-1, -1}, {0, 2}}, {{2, 0}, {2, 1}, {2, 0}, {2, 1}, {1, 2}}}, DType::i64);
+const Tensor& the_choices() {
+  static const Tensor made =
+      tensor({{{0, 1}, {0, 2}, {1, 0}, {-1, -1}, {0, 2}}, {{2, 0}, {2, 1}, {2, 0}, {2, 1}, {1, 2}}}, DType::i64);
+  return made;
+}
 
 }  // namespace
 
@@ -63,10 +66,10 @@ TEST_CASE("capacity: slots in any order of service are those of the definition i
       for (const i64 capacity : {0, 1, 2, 5}) {
         std::vector<i64> both = first;
         both.insert(both.end(), second.begin(), second.end());
-        const Slots s = ordered_capacity_slots(kChosen, from_vector(both, {2, 5}), 3, capacity);
+        const Slots s = ordered_capacity_slots(the_choices(), from_vector(both, {2, 5}), 3, capacity);
         CHECK_FALSE(s.begin);
-        std::vector<i64> want = naive_tokens(kChosen, 0, first, 3, capacity),
-                         more = naive_tokens(kChosen, 1, second, 3, capacity);
+        std::vector<i64> want = naive_tokens(the_choices(), 0, first, 3, capacity),
+                         more = naive_tokens(the_choices(), 1, second, 3, capacity);
         want.insert(want.end(), more.begin(), more.end());
         CHECK(s.token.to_vector<i64>() == want);
         const std::vector<i64> row = s.row.to_vector<i64>();
@@ -74,11 +77,11 @@ TEST_CASE("capacity: slots in any order of service are those of the definition i
           CHECK_EQ(row[p] < 0 ? -1 : row[p] / 2, want[p]);
           const i64 g = static_cast<i64>(p) / (3 * std::max<i64>(capacity, 1)),
                     e = static_cast<i64>(p) / std::max<i64>(capacity, 1) % 3;
-          if (row[p] >= 0) CHECK_EQ(value_at(kChosen, {g, row[p] / 2, row[p] % 2}), static_cast<double>(e));
+          if (row[p] >= 0) CHECK_EQ(value_at(the_choices(), {g, row[p] / 2, row[p] % 2}), static_cast<double>(e));
         }
       }
-  CHECK(ordered_capacity_slots(kChosen, {}, 3, 2).row.to_vector<i64>() ==
-        capacity_slots(kChosen, 3, 2).row.to_vector<i64>());
+  CHECK(ordered_capacity_slots(the_choices(), {}, 3, 2).row.to_vector<i64>() ==
+        capacity_slots(the_choices(), 3, 2).row.to_vector<i64>());
 }
 
 TEST_CASE("capacity: the order of service by best gate, ties in token order; random ones in training only") {

@@ -71,7 +71,10 @@ Tensor naive(const Tensor& x, double k, const Options& o = {}, const Tensor& mas
 }
 
 Tensor truths(const Tensor& x) { return ne(x, scalar_like(0, x)); }
-const Tensor kMask = truths(tensor({{1, 0, 1, 1, 0}, {1, 1, 1, 1, 1}, {0, 0, 0, 0, 0}, {0, 0, 1, 0, 0}}));
+const Tensor& the_mask() {
+  static const Tensor made = truths(tensor({{1, 0, 1, 1, 0}, {1, 1, 1, 1, 1}, {0, 0, 0, 0, 0}, {0, 0, 1, 0, 0}}));
+  return made;
+}
 
 }  // namespace
 
@@ -142,19 +145,19 @@ TEST_CASE("coordinate_descent: with eps -> 0 it is the hard top-k, sooner with a
 
 TEST_CASE("coordinate_descent: masked elements count for nothing and may hold anything; a masked row stays finite") {
   Tensor x = random_tensor({4, 5}, 6, -1, 1);
-  const Tensor want = naive(x, 2, {}, kMask);
+  const Tensor want = naive(x, 2, {}, the_mask());
   for (const double v : {0.0, kInf, -kInf, std::nan("")}) {
     for_each_index(x.shape(), [&](const std::vector<i64>& at) {
-      if (value_at(kMask, at) == 0) set_value(x, at, v);
+      if (value_at(the_mask(), at) == 0) set_value(x, at, v);
     });
-    CHECK_LE(difference(coordinate_descent(x, 2, kMask), want), 1e-13);
+    CHECK_LE(difference(coordinate_descent(x, 2, the_mask()), want), 1e-13);
     Tensor leaf = cast(x, DType::f32).requires_grad_();
     const Tensor w = random_tensor({4, 5}, 7, -1, 1, DType::f32);
-    const Tensor d = grad(sum(coordinate_descent(leaf, 2, kMask) * w), {leaf}, {.create_graph = true})[0];
+    const Tensor d = grad(sum(coordinate_descent(leaf, 2, the_mask()) * w), {leaf}, {.create_graph = true})[0];
     const Tensor dd = grad(sum(square(d)), {leaf})[0];
     for (const Tensor& t : {d, dd}) {
       CHECK(all(isfinite(t)).item() == 1);
-      CHECK_EQ(amax(abs(masked_fill(t, kMask, 0))).item(), 0);
+      CHECK_EQ(amax(abs(masked_fill(t, the_mask(), 0))).item(), 0);
       CHECK_GT(amax(abs(t)).item(), 0);
     }
   }
@@ -163,11 +166,11 @@ TEST_CASE("coordinate_descent: masked elements count for nothing and may hold an
   {
     const AnomalyMode scope({.infinities = false});
     Tensor leaf = random_tensor({4, 5}, 6).requires_grad_();
-    CHECK_NOTHROW(grad(sum(coordinate_descent(leaf, 2, kMask)), {leaf}));
+    CHECK_NOTHROW(grad(sum(coordinate_descent(leaf, 2, the_mask())), {leaf}));
   }
   check_op({.name = "coordinate_descent",
-            .op = [](Args a) { return coordinate_descent(a[0], 1.5, kMask, {.iterations = 6, .eps = 0.5}); },
-            .reference = [](Args a) { return naive(a[0], 1.5, {.iterations = 6, .eps = 0.5}, kMask); },
+            .op = [](Args a) { return coordinate_descent(a[0], 1.5, the_mask(), {.iterations = 6, .eps = 0.5}); },
+            .reference = [](Args a) { return naive(a[0], 1.5, {.iterations = 6, .eps = 0.5}, the_mask()); },
             .inputs = {Input({4, 5}, -1, 1)},
             .bf16 = false});
 }
@@ -180,7 +183,7 @@ TEST_CASE("coordinate_descent: k = n, fewer elements than k, ties") {
   CHECK_LE(difference(coordinate_descent(random_tensor({3, 4}, 8, -1, 1), 4, {}, {.iterations = 200}),
                       ones({3, 4}, DType::f64)),
            1e-12);
-  const Tensor few = coordinate_descent(random_tensor({4, 5}, 9, -1, 1), 4, kMask);
+  const Tensor few = coordinate_descent(random_tensor({4, 5}, 9, -1, 1), 4, the_mask());
   for (const i64 i : {0, 2, 3}) CHECK_EQ(value_at(few, {0, i}), 1);
   CHECK_EQ(value_at(few, {3, 2}), 1);
   // Equal elements share: two of the three threes, then nothing is left.
@@ -222,7 +225,7 @@ TEST_CASE("coordinate_descent: errors") {
   CHECK_THROWS_WITH_AS(coordinate_descent(zeros({3}, DType::i64), 1),
                        "coordinate_descent: x must be f32, f64 or bf16; got i64", DTypeError);
   CHECK_THROWS_WITH_AS(coordinate_descent(x, 1, x), "coordinate_descent: x must be bool (mask); got f32", DTypeError);
-  CHECK_THROWS_WITH_AS(coordinate_descent(x, 1, kMask),
+  CHECK_THROWS_WITH_AS(coordinate_descent(x, 1, the_mask()),
                        "coordinate_descent: mask must have the shape of x [2, 3]; got [4, 5]", ShapeError);
   CHECK_THROWS_WITH_AS(coordinate_descent(x, 1, {}, {.iterations = 0}),
                        "coordinate_descent: iterations must be >= 1; got 0", Error);

@@ -83,7 +83,11 @@ Naive naive_choice(const ExpertChoiceRouter& router, const Tensor& x, const Tens
 }
 
 // Seven, none and one token.
-const Tensor kMask = tensor({{1, 1, 1, 1, 1, 1, 1}, {0, 0, 0, 0, 0, 0, 0}, {0, 0, 1, 0, 0, 0, 0}}, DType::boolean);
+const Tensor& the_mask() {
+  static const Tensor made =
+      tensor({{1, 1, 1, 1, 1, 1, 1}, {0, 0, 0, 0, 0, 0, 0}, {0, 0, 1, 0, 0, 0, 0}}, DType::boolean);
+  return made;
+}
 
 }  // namespace
 
@@ -94,7 +98,7 @@ TEST_CASE("ExpertChoiceRouter: every kind of gates equals the definition in loop
       for (const double factor : {0.5, 1.0, 2.0, 9.0}) {
         CAPTURE(factor);
         const Setup s(5, {.experts = 4, .capacity = {.factor = factor}, .gates = kind, .in_order = in_order});
-        for (const Tensor& mask : {Tensor{}, kMask}) {
+        for (const Tensor& mask : {Tensor{}, the_mask()}) {
           Context context;
           const Routing r = s.router.route(x, mask, context);
           const Naive want = naive_choice(s.router, x, mask);
@@ -126,7 +130,7 @@ TEST_CASE("ExpertChoiceRouter: gates over tokens, over picked tokens and over ex
   Context context;
   for (const ChoiceGates kind : {ChoiceGates::over_tokens, ChoiceGates::over_picked}) {
     const Setup s(5, {.experts = 4, .capacity = {.slots = kind == ChoiceGates::over_tokens ? 7 : 3}, .gates = kind});
-    const Tensor total = sum(reshape(sum(dense(s.router.route(x, kMask, context).combine), -1), {3, 4, -1}), -1);
+    const Tensor total = sum(reshape(sum(dense(s.router.route(x, the_mask(), context).combine), -1), {3, 4, -1}), -1);
     for_each_index({3, 4}, [&](const std::vector<i64>& i) {
       CHECK_EQ(value_at(total, i), doctest::Approx(i[0] == 1 ? 0 : 1).epsilon(1e-14));  // group 1 has no token
     });
@@ -157,7 +161,7 @@ TEST_CASE("ExpertChoiceRouter: gradients to order 2 through every kind of gates,
     const Tensor x = random_tensor({3, 7, 5}, 3), values = random_tensor({3, 7, 5}, 4);
     const Function f = [&](const std::vector<Tensor>& in) {
       Context context;
-      const Routing r = s.router.route(in[0], kMask, context);
+      const Routing r = s.router.route(in[0], the_mask(), context);
       Tensor total = sum(square(einsum("gpn,gnd->gpd", r.combine, values)));
       for (const auto& [name, loss] : context.losses) total = total + loss;
       return total;
@@ -176,7 +180,7 @@ TEST_CASE("ExpertChoiceRouter: masked groups meet neither NaN nor infinity on th
       x.requires_grad_();
       const AnomalyMode watched;
       Context context;
-      const Routing r = s.router.route(x, kMask, context);
+      const Routing r = s.router.route(x, the_mask(), context);
       grad(sum(einsum("gpn,gnd->gpd", r.combine, x)) + context.losses.at("router_z"), {x});
     }
 }
@@ -214,14 +218,14 @@ TEST_CASE("ExpertChoiceRouter: one group or one per row; in a mixture, masked an
   const auto rows = layer(false), all = layer(true);
   all->load_state_dict(rows->state_dict());
   const Tensor x = random_tensor({3, 7, 5}, 3, -3, 3), joined = reshape(x, {1, 21, 5});
-  Context context{.mask = kMask};
+  Context context{.mask = the_mask()};
   const Tensor y = rows->forward(x, context), z = all->forward(x, context);
-  Context flat{.mask = reshape(kMask, {1, 21})};
+  Context flat{.mask = reshape(the_mask(), {1, 21})};
   CHECK_LE(difference(reshape(z, {1, 21, 5}), rows->forward(joined, flat)), 0);
   CHECK_GT(difference(y, z), 0.01);
   for (const Tensor& out : {y, z})
     for_each_index(out.shape(), [&](const std::vector<i64>& i) {
-      if (value_at(kMask, {i[0], i[1]}) == 0) CHECK_EQ(value_at(out, i), 0);
+      if (value_at(the_mask(), {i[0], i[1]}) == 0) CHECK_EQ(value_at(out, i), 0);
     });
 }
 

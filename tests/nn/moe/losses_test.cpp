@@ -15,8 +15,14 @@ using namespace moegrad::test;
 namespace {
 
 // Two groups of four tokens; the mask leaves three and one of them.
-const Tensor kMask = tensor({{1, 0, 1, 1}, {0, 0, 1, 0}}, DType::boolean);
-const Tensor kChosen = tensor({{{0, 2}, {1, 2}, {2, 0}, {2, 1}}, {{1, 0}, {1, -1}, {0, 1}, {2, 2}}}, DType::i64);
+const Tensor& the_mask() {
+  static const Tensor made = tensor({{1, 0, 1, 1}, {0, 0, 1, 0}}, DType::boolean);
+  return made;
+}
+const Tensor& the_choices() {
+  static const Tensor made = tensor({{{0, 2}, {1, 2}, {2, 0}, {2, 1}}, {{1, 0}, {1, -1}, {0, 1}, {2, 2}}}, DType::i64);
+  return made;
+}
 
 // The rows of x [G, N, ..] that the mask keeps, as groups of one row, for comparison with a loss without a mask.
 Tensor kept_rows(const Tensor& x, const Tensor& mask) {
@@ -93,60 +99,62 @@ TEST_CASE("losses: the unreduced terms of load balancing, with shares of choices
   for (const bool masked : {false, true})
     for (const Share share : {Share::choices, Share::tokens}) {
       CAPTURE(masked);
-      check_op({.op = [&](Args x) { return load_balancing_terms(x[0], kChosen, masked ? kMask : Tensor{}, share); },
-                .reference =
-                    [&](Args x) {
-                      Tensor y = zeros({2, 3}, DType::f64);
-                      for_each_index({2, 3}, [&](const std::vector<i64>& at) {
-                        double tokens = 0, hits = 0, p = 0;
-                        for (i64 n = 0; n < 4; ++n) {
-                          if (masked && value_at(kMask, {at[0], n}) == 0) continue;
-                          tokens += 1;
-                          p += value_at(x[0], {at[0], n, at[1]});
-                          for (i64 k = 0; k < 2; ++k)
-                            hits += value_at(kChosen, {at[0], n, k}) == static_cast<double>(at[1]) ? 1 : 0;
-                        }
-                        const double of = share == Share::choices ? 2 * tokens : tokens;
-                        set_value(y, at, 9 * (hits / of) * (p / tokens));
-                      });
-                      return y;
-                    },
-                .inputs = {{2, 4, 3}}});
+      check_op(
+          {.op =
+               [&](Args x) { return load_balancing_terms(x[0], the_choices(), masked ? the_mask() : Tensor{}, share); },
+           .reference =
+               [&](Args x) {
+                 Tensor y = zeros({2, 3}, DType::f64);
+                 for_each_index({2, 3}, [&](const std::vector<i64>& at) {
+                   double tokens = 0, hits = 0, p = 0;
+                   for (i64 n = 0; n < 4; ++n) {
+                     if (masked && value_at(the_mask(), {at[0], n}) == 0) continue;
+                     tokens += 1;
+                     p += value_at(x[0], {at[0], n, at[1]});
+                     for (i64 k = 0; k < 2; ++k)
+                       hits += value_at(the_choices(), {at[0], n, k}) == static_cast<double>(at[1]) ? 1 : 0;
+                   }
+                   const double of = share == Share::choices ? 2 * tokens : tokens;
+                   set_value(y, at, 9 * (hits / of) * (p / tokens));
+                 });
+                 return y;
+               },
+           .inputs = {{2, 4, 3}}});
     }
 }
 
 TEST_CASE("losses: masked tokens and masked rows change nothing, whatever they hold") {
   const Tensor x = random_tensor({2, 4, 3}, 1, 0.1, 1), nan = full({2, 4, 3}, std::nan(""), DType::f64);
-  const Tensor poisoned = where(unsqueeze(kMask, -1), x, nan);
+  const Tensor poisoned = where(unsqueeze(the_mask(), -1), x, nan);
   // The mean over groups gives both groups the same weight, however many tokens they have.
-  const Tensor first = kept_rows(slice(x, 0, {0, 1}), kMask),
-               second = kept_rows(slice(x, 0, {1, 2}), slice(kMask, 0, {1, 2}));
-  const Tensor chosen1 = kept_rows(slice(kChosen, 0, {0, 1}), kMask),
-               chosen2 = kept_rows(slice(kChosen, 0, {1, 2}), slice(kMask, 0, {1, 2}));
+  const Tensor first = kept_rows(slice(x, 0, {0, 1}), the_mask()),
+               second = kept_rows(slice(x, 0, {1, 2}), slice(the_mask(), 0, {1, 2}));
+  const Tensor chosen1 = kept_rows(slice(the_choices(), 0, {0, 1}), the_mask()),
+               chosen2 = kept_rows(slice(the_choices(), 0, {1, 2}), slice(the_mask(), 0, {1, 2}));
   const double both = (load_balancing_loss(first, chosen1).item() + load_balancing_loss(second, chosen2).item()) / 2;
-  CHECK_EQ(load_balancing_loss(poisoned, kChosen, kMask).item(), doctest::Approx(both).epsilon(1e-14));
-  const Tensor padded = concat({kMask, zeros({1, 4}, DType::boolean)}, 0);
-  CHECK_EQ(load_balancing_loss(concat({x, slice(nan, 0, {0, 1})}, 0), concat({kChosen, slice(kChosen, 0, {0, 1})}, 0),
-                               padded)
+  CHECK_EQ(load_balancing_loss(poisoned, the_choices(), the_mask()).item(), doctest::Approx(both).epsilon(1e-14));
+  const Tensor padded = concat({the_mask(), zeros({1, 4}, DType::boolean)}, 0);
+  CHECK_EQ(load_balancing_loss(concat({x, slice(nan, 0, {0, 1})}, 0),
+                               concat({the_choices(), slice(the_choices(), 0, {0, 1})}, 0), padded)
                .item(),
            doctest::Approx(both).epsilon(1e-14));
 
-  const Tensor kept = kept_rows(x, kMask);
+  const Tensor kept = kept_rows(x, the_mask());
   for (Tensor (*loss)(const Tensor&, const Tensor&) : {router_z_loss, balance_entropy_loss, token_entropy_loss}) {
-    CHECK_EQ(loss(poisoned, kMask).item(), doctest::Approx(loss(kept, {}).item()).epsilon(1e-14));
+    CHECK_EQ(loss(poisoned, the_mask()).item(), doctest::Approx(loss(kept, {}).item()).epsilon(1e-14));
     CHECK_EQ(loss(x, zeros({2, 4}, DType::boolean)).item(), 0);
     CHECK_EQ(loss(zeros({2, 0, 3}), {}).item(), 0);
   }
-  CHECK_EQ(load_balancing_loss(x, kChosen, zeros({2, 4}, DType::boolean)).item(), 0);
+  CHECK_EQ(load_balancing_loss(x, the_choices(), zeros({2, 4}, DType::boolean)).item(), 0);
   CHECK_EQ(load_balancing_loss(zeros({2, 0, 3}), zeros({2, 0, 2}, DType::i64), zeros({2, 0}, DType::boolean)).item(),
            0);
 }
 
 TEST_CASE("losses: masked ones have finite gradients that are 0 at masked tokens, also where all are masked") {
-  for (const Tensor& mask : {kMask, zeros({2, 4}, DType::boolean)}) {
+  for (const Tensor& mask : {the_mask(), zeros({2, 4}, DType::boolean)}) {
     Tensor x = random_tensor({2, 4, 3}, 1, 0.1, 1);
     x.requires_grad_();
-    const Tensor total = load_balancing_loss(x, kChosen, mask) + router_z_loss(x, mask) +
+    const Tensor total = load_balancing_loss(x, the_choices(), mask) + router_z_loss(x, mask) +
                          balance_entropy_loss(x, mask) + token_entropy_loss(x, mask);
     const Tensor dx = grad(total, {x})[0];
     for_each_index({2, 4, 3}, [&](const std::vector<i64>& at) {
@@ -159,12 +167,12 @@ TEST_CASE("losses: masked ones have finite gradients that are 0 at masked tokens
 }
 
 TEST_CASE("importance: gates added up by expert") {
-  check_op({.op = [](Args x) { return importance(x[0], kChosen, 4); },
+  check_op({.op = [](Args x) { return importance(x[0], the_choices(), 4); },
             .reference =
                 [](Args x) {
                   Tensor y = zeros({4}, DType::f64);
                   for_each_index({2, 4, 2}, [&](const std::vector<i64>& at) {
-                    const i64 e = static_cast<i64>(value_at(kChosen, at));
+                    const i64 e = static_cast<i64>(value_at(the_choices(), at));
                     if (e >= 0) set_value(y, {e}, value_at(y, {e}) + value_at(x[0], at));
                   });
                   return y;

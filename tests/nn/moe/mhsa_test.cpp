@@ -59,7 +59,10 @@ Tensor naive(const MHSA& layer, const Tensor& x, const Tensor& mask) {
   return y;
 }
 
-const Tensor kMask = tensor({{1, 1, 0, 1, 0}, {0, 0, 0, 0, 0}}, DType::boolean);
+const Tensor& the_mask() {
+  static const Tensor made = tensor({{1, 1, 0, 1, 0}, {0, 0, 0, 0, 0}}, DType::boolean);
+  return made;
+}
 
 }  // namespace
 
@@ -70,12 +73,12 @@ TEST_CASE("MHSA: every scaling equals the definition in loops, with and without 
       Random random(5);
       Init init(random, DType::f64);
       MHSA layer(6, {.heads = heads, .scaling = scaling}, init);
-      for (const Tensor& mask : {Tensor{}, kMask}) {
+      for (const Tensor& mask : {Tensor{}, the_mask()}) {
         Context context{.mask = mask};
         CHECK_LE(difference(layer.forward(x, context), naive(layer, x, mask)), 1e-13);
       }
       const auto forward = [&](const std::vector<Tensor>& in) {
-        Context context{.mask = kMask};
+        Context context{.mask = the_mask()};
         return layer.forward(in[0], context);
       };
       const GradReport report = gradcheck(layer, forward, {x}, {.order = 2, .most = 20});

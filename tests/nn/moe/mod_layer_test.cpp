@@ -67,9 +67,12 @@ Tensor naive(const Setup& s, const Tensor& x, const Tensor& mask) {
 }
 
 // Eight, none, one and three tokens.
-const Tensor kMask =
-    tensor({{1, 1, 1, 1, 1, 1, 1, 1}, {0, 0, 0, 0, 0, 0, 0, 0}, {0, 0, 0, 1, 0, 0, 0, 0}, {1, 0, 0, 1, 0, 0, 0, 1}},
-           DType::boolean);
+const Tensor& the_mask() {
+  static const Tensor made =
+      tensor({{1, 1, 1, 1, 1, 1, 1, 1}, {0, 0, 0, 0, 0, 0, 0, 0}, {0, 0, 0, 1, 0, 0, 0, 0}, {1, 0, 0, 1, 0, 0, 0, 1}},
+             DType::boolean);
+  return made;
+}
 
 }  // namespace
 
@@ -82,7 +85,7 @@ TEST_CASE("MoDLayer: picked tokens pass the block together, the others around it
         const Setup s(6, {.capacity = {.factor = factor, .rule = Capacity::Rule::tokens, .least = 1},
                           .gates = gates,
                           .residual = residual});
-        for (const Tensor& mask : {Tensor{}, kMask}) {
+        for (const Tensor& mask : {Tensor{}, the_mask()}) {
           Context context{.mask = mask};
           CHECK_LE(difference(s.layer->forward(x, context), naive(s, x, mask)), 1e-13);
           CHECK_EQ(static_cast<bool>(context.mask), static_cast<bool>(mask));
@@ -95,7 +98,7 @@ TEST_CASE("MoDLayer: gradients of order 2 through the router, with masked rows; 
     Setup s(4, {.capacity = {.slots = 3}, .gates = gates});
     const Tensor x = random_tensor({4, 8, 4}, 5, -2, 2);
     const auto forward = [&](const std::vector<Tensor>& in) {
-      Context context{.mask = kMask};
+      Context context{.mask = the_mask()};
       const Tensor y = s.layer->forward(in[0], context);
       return y + context.losses.at("router_z");
     };
@@ -105,7 +108,7 @@ TEST_CASE("MoDLayer: gradients of order 2 through the router, with masked rows; 
   const Setup s(4, {.capacity = {.slots = 3}});
   Tensor x = random_tensor({4, 8, 4}, 5);
   x.requires_grad_();
-  Context context{.mask = kMask};
+  Context context{.mask = the_mask()};
   const Tensor dx = grad(sum(s.layer->forward(x, context)), {x})[0];
   CHECK_EQ(difference(dx[1], ones({8, 4}, DType::f64)), 0);
 }
@@ -119,7 +122,7 @@ TEST_CASE("MoDLayer: recomputed in backward, it has the same gradients, losses a
     const Tensor y = recompute ? checkpoint(plain, x, context) : plain(x, context);
     return grad(sum(square(y)) + context.losses.at("router_z"), {x, s.layer->router.gate.weight});
   };
-  Context kept{.mask = kMask}, again{.mask = kMask};
+  Context kept{.mask = the_mask()}, again{.mask = the_mask()};
   const std::vector<Tensor> a = run(false, kept), b = run(true, again);
   CHECK_EQ(difference(a[0], b[0]), 0);
   CHECK_EQ(difference(a[1], b[1]), 0);

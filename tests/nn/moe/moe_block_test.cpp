@@ -104,7 +104,11 @@ Tensor naive_tokens(const Setup& s, const Tensor& x, const Table& gates) {
   return y;
 }
 
-const Tensor kMask = ne(tensor({{1, 1, 0, 1, 1, 0, 1}, {0, 0, 0, 0, 0, 0, 0}, {1, 1, 1, 1, 1, 1, 1}}), scalar(0));
+const Tensor& the_mask() {
+  static const Tensor made =
+      ne(tensor({{1, 1, 0, 1, 1, 0, 1}, {0, 0, 0, 0, 0, 0, 0}, {1, 1, 1, 1, 1, 1, 1}}), scalar(0));
+  return made;
+}
 
 }  // namespace
 
@@ -113,7 +117,7 @@ TEST_CASE("MoEBlock: equals its definition in loops: tokens and experts choosing
   for (const bool experts_choose : {false, true})
     for (const bool hole : {false, true})
       for (const i64 k : {1, 2, 4})
-        for (const Tensor& mask : {Tensor{}, kMask}) {
+        for (const Tensor& mask : {Tensor{}, the_mask()}) {
           CAPTURE(experts_choose);
           CAPTURE(hole);
           CAPTURE(k);
@@ -231,7 +235,7 @@ TEST_CASE(
     CHECK_MESSAGE(report.ok, report.text());
   };
   for (const bool experts_choose : {false, true})
-    for (const Tensor& mask : {Tensor{}, kMask}) {
+    for (const Tensor& mask : {Tensor{}, the_mask()}) {
       const std::vector<i64> shape = experts_choose ? std::vector<i64>{1, 4, 21} : std::vector<i64>{1, 21, 4};
       for (const Auxiliary a : {Auxiliary::balance_entropy, Auxiliary::l2_mass_entropy, Auxiliary::load}) {
         BlockRouter::Options o = plain(3, 2, true, experts_choose);

@@ -229,6 +229,6 @@ TEST_CASE("MoE: nothing of size tokens x slots is allocated in forward or backwa
   Context context;
   const Tensor y = s.moe->forward(x, context);
   sum(y * y).backward();
-  CHECK_LT(log.largest(),
-           600 * 8 + 1);  // probabilities [1, 600, 8] and slots [1200, 4]; dispatch would have 1200 * 600
+  // Probabilities [1, 600, 8], slots [1200, 4], and where the rows of each slot begin; dispatch would have 1200 * 600.
+  CHECK_LE(log.largest(), 600 * 8 + 1);
 }

@@ -155,8 +155,11 @@ StMoE::Options small(i64 experts, i64 top_n, std::vector<double> train = {0.3}) 
   return o;
 }
 
-const Tensor kMask =
-    ne(tensor({{1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 1, 1}, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}), scalar(0));
+const Tensor& the_mask() {
+  static const Tensor made =
+      ne(tensor({{1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 1, 1}, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}), scalar(0));
+  return made;
+}
 
 }  // namespace
 
@@ -164,7 +167,7 @@ TEST_CASE("StMoE: equals its definition in loops: top 2 to 4, training and evalu
   const Tensor x = random_tensor({2, 12, 5}, 1, -2, 2);
   for (const i64 K : {2, 3, 4})
     for (const bool training : {true, false})
-      for (const Tensor& mask : {Tensor{}, kMask}) {
+      for (const Tensor& mask : {Tensor{}, the_mask()}) {
         CAPTURE(K);
         CAPTURE(training);
         Setup s(5, small(4, K, K == 3 ? std::vector<double>{0.4, 0.2} : std::vector<double>{0.5}));
@@ -190,7 +193,7 @@ TEST_CASE("StMoE: equals its definition in loops: top 2 to 4, training and evalu
 }
 
 TEST_CASE("StMoE: gradients through the router, with a mask and an expert without tokens") {
-  for (const Tensor& mask : {Tensor{}, kMask}) {
+  for (const Tensor& mask : {Tensor{}, the_mask()}) {
     StMoE::Options o = small(5, 2);
     Setup s(3, o);
     auto& router = dynamic_cast<StMoERouter&>(*s.moe->router);
@@ -250,7 +253,7 @@ TEST_CASE("StMoE: differentiable_topk: other gates for the same choice, whose gr
   StMoE::Options o = small(5, 2);
   o.router.threshold_train = o.router.threshold_eval = {0};  // every second choice is taken
   o.router.differentiable_topk = true;
-  for (const Tensor& mask : {Tensor{}, kMask}) {
+  for (const Tensor& mask : {Tensor{}, the_mask()}) {
     Setup s(3, o);
     const auto forward = [&](const std::vector<Tensor>& in) {
       Context context = replaying(u, true, mask);

@@ -79,7 +79,11 @@ Tensor weights_of(const Routing& r, i64 groups, i64 tokens) {
   return reshape(stack(parts, -1), {groups, tokens, r.experts});
 }
 
-const Tensor kMask = tensor({{1, 1, 0, 1, 1, 0, 1}, {0, 0, 0, 0, 0, 0, 0}, {1, 1, 1, 1, 1, 1, 1}}, DType::boolean);
+const Tensor& the_mask() {
+  static const Tensor made =
+      tensor({{1, 1, 0, 1, 1, 0, 1}, {0, 0, 0, 0, 0, 0, 0}, {1, 1, 1, 1, 1, 1, 1}}, DType::boolean);
+  return made;
+}
 
 }  // namespace
 
@@ -96,7 +100,7 @@ TEST_CASE(
           CAPTURE(k);
           const Setup s(5,
                         {.experts = 4, .k = k, .capacity = capacity, .priority = priority, .renormalize = renormalize});
-          for (const Tensor& mask : {Tensor{}, kMask}) {
+          for (const Tensor& mask : {Tensor{}, the_mask()}) {
             Context context;
             const Routing r = s.router.route(x, mask, context);
             const Tensor want = naive_weights(s.router, x, mask);  // [3, 7, E]
@@ -127,9 +131,9 @@ TEST_CASE("TopKRouter: masked tokens change neither routes nor losses, whatever 
   const RouterLosses all{.importance = true, .balance_entropy = true, .token_entropy = true};
   for (const Capacity& capacity : {Capacity{}, Capacity{.slots = 3}}) {
     const Setup s(5, {.experts = 4, .capacity = capacity, .losses = all});
-    const Tensor other = where(unsqueeze(kMask, -1), x, random_tensor({3, 7, 5}, 4, -3, 3));
+    const Tensor other = where(unsqueeze(the_mask(), -1), x, random_tensor({3, 7, 5}, 4, -3, 3));
     Context a, b;
-    const Routing r = s.router.route(x, kMask, a), q = s.router.route(other, kMask, b);
+    const Routing r = s.router.route(x, the_mask(), a), q = s.router.route(other, the_mask(), b);
     CHECK_EQ(difference(dense(r.combine), dense(q.combine)), 0);
     CHECK_EQ(a.losses.size(), 5);
     for (const auto& [name, loss] : a.losses) CHECK_EQ(loss.item(), b.losses.at(name).item());
@@ -166,7 +170,7 @@ TEST_CASE("TopKRouter: gradients through gates and losses, with a mask, an exper
       Tensor load;
       const Function f = [&](const std::vector<Tensor>& in) {
         Context context;
-        const Routing r = s.router.route(in[0], kMask, context);
+        const Routing r = s.router.route(in[0], the_mask(), context);
         load = r.load;
         const Tensor v = r.dropless() ? reshape(values, {1, 21, 5}) : values;
         Tensor total = sum(square(einsum("gpn,gnd->gpd", r.combine, v)));
