@@ -4,6 +4,7 @@
 #
 #   tests/gpu.sh                   all of it; under ten minutes with 16 cores
 #   tests/gpu.sh --quick           builds, then the suite and the golden data
+#   tests/gpu.sh --sanitize        builds, then compute-sanitizer
 #   tests/gpu.sh --bench           builds, then the benchmarks
 #   tests/gpu.sh --tests REGEX     of the suite, the tests whose names match (ctest -R)
 #   tests/gpu.sh --golden DIR      compares with the data of this folder, too
@@ -20,6 +21,7 @@ suite=1 sanitize=1 bench=1
 while [[ $# -gt 0 ]]; do
   case $1 in
     --quick) sanitize=0 bench=0 ;;
+    --sanitize) suite=0 bench=0 ;;
     --bench) suite=0 sanitize=0 ;;
     --tests | --golden | --results)
       [[ $# -ge 2 ]] || { echo "tests/gpu.sh: $1 needs a value" >&2; exit 2; }
