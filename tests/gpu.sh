@@ -103,6 +103,7 @@ build_all() {
   command -v ninja >/dev/null || options+=(-G "Unix Makefiles")
   if [[ -d .deps/usr ]]; then
     export CMAKE_PREFIX_PATH="$root/.deps/usr${CMAKE_PREFIX_PATH:+:$CMAKE_PREFIX_PATH}"
+    options+=(-DCMAKE_PREFIX_PATH="$root/.deps/usr")  # for the test that uses an installed copy, too
     options+=(-DFETCHCONTENT_FULLY_DISCONNECTED=ON)
     # The compiler's own OpenMP library is the one to run with, if it has one that is shared.
     [[ $(c++ -print-file-name=libgomp.so) != /* ]] || rm -f .deps/usr/lib/*/libgomp.so*
@@ -147,12 +148,11 @@ run_golden() {
 
 # ---- compute-sanitizer
 
-memcheck_files=(ops/softmax ops/norm ops/reduce ops/matmul ops/one_hot ops/gather ops/scatter ops/sort ops/slots
-  ops/attention ops/cross_entropy ops/dropout ops/update ops/grouped_matmul ops/cumsum ops/arithmetic ops/unary ops/cast
-  ops/views ops/concat ops/pad ops/nonzero ops/conv2d ops/pool2d ops/where ops/moments ops/structured_einsum nn/moe/moe
-  nn/moe/soft_router nn/moe/top_k_router)
-racecheck_files=(ops/softmax ops/norm ops/reduce ops/one_hot ops/scatter ops/sort ops/slots ops/attention
-  ops/cross_entropy ops/cumsum ops/moments ops/matmul ops/global_norm ops/channel_norm)
+# Those of cuda/ enter every branch of the kernels with few launches; under compute-sanitizer the checks of ops/, with
+# their many thousands of steps, take hours.
+memcheck_files=(cuda/reduce cuda/rows cuda/order cuda/routes cuda/matmul cuda/grouped_matmul cuda/attention cuda/dropout
+  cuda/device cuda/graph core/random_fill)
+racecheck_files=(cuda/reduce cuda/rows cuda/order cuda/routes cuda/grouped_matmul cuda/attention cuda/matmul)
 reports='^=+ (Error:|Invalid|Misaligned|Race reported|Program hit|Uninitialized|Internal)'
 
 # sanitizer_file TOOL FILE: one test file, until the deadline at most. Prints a word and the file.
@@ -190,7 +190,7 @@ run_sanitizer() {
   clean=$(grep -c '^clean' "$list") || true
   unfinished=$(grep -c '^unfinished' "$list") || true
   echo "$clean of $# test files clean, $unfinished cut off after $seconds s without a report" >"$note"
-  [[ $clean -gt 0 ]] && ! grep -qE '^(error|failed)' "$list"
+  [[ $((2 * clean)) -ge $# ]] && ! grep -qE '^(error|failed)' "$list"
 }
 
 # ---- benchmarks
