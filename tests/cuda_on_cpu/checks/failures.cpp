@@ -136,18 +136,14 @@ TEST_CASE("dynamic shared memory: 48 KB, and up to 227 KB when asked for") {
   ok(cudaFuncSetAttribute(nothing_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, 48 << 10));
 }
 
-TEST_CASE("pointers of the host are no arguments; null, pinned memory and the end of an allocation are") {
+TEST_CASE("pointers of the host are no arguments; null, pinned memory and whatever lies behind an allocation are") {
   float here = 0, *pinned = nullptr;
-  Array<float> x(8), gone(8);
+  Array<float> x(8);
   ok(cudaMallocHost(&pinned, 4));
   CHECK(contains(error_of(start({}, take_kernel, x.p, 0, &here)),
                  "invalid device pointer: pointer argument 1 points to pageable memory of the host"));
-  float* freed = gone.p;
-  ok(cudaFree(gone.p));
-  gone.p = nullptr;
-  CHECK(contains(error_of(start({}, take_kernel, freed, 0, x.p)),
-                 "pointer argument 0 points to device memory that is not"));
   CHECK(error_of(start({}, take_kernel, x.p + 8, 0, pinned)).empty());
+  CHECK(error_of(start({}, take_kernel, x.p + 1000, 0, pinned)).empty());  // where an empty view may begin
   CHECK(error_of(start({}, take_kernel, nullptr, 0, x.p + 3)).empty());
   ok(cudaFreeHost(pinned));
 }
