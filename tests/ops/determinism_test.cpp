@@ -188,6 +188,8 @@ TEST_CASE("op: the same bits for one, two and three threads, forward and backwar
   for (const auto& table : {reductions(), scans(), orders(), index_ops(), layers()})
     for (const Row& r : table)
       for (DType t : {DType::f32, DType::f64, DType::bf16}) {
+        // A GPU does not know of threads here: it runs everything three times, and once in one dtype is enough.
+        if (default_device() != Device::cpu && t != DType::f32) continue;
         CAPTURE(r.name);
         CAPTURE(std::string(name(t)));
         CHECK(differs_with(r, t) == 0);
