@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <unordered_map>
 #include <vector>
 
 #include "core/errors.h"
@@ -54,10 +55,14 @@ Context& device() {
 std::atomic<i64> waits{0};
 
 // The texts of faults by number, from 1.
-std::mutex texts_mutex;
-std::vector<std::string>& texts() {
-  static auto* const list = new std::vector<std::string>;
-  return *list;
+struct FaultTexts {
+  std::mutex mutex;
+  std::unordered_map<std::string, int> numbers;
+  std::vector<std::string> texts;
+};
+FaultTexts& fault_texts() {
+  static auto* const made = new FaultTexts;
+  return *made;
 }
 
 void refuse_in_capture(const char* what, const char* why) {
@@ -71,8 +76,9 @@ void wait_and_throw(Context& c) {
   const Fault fault = *c.seen;
   if (fault.number == 0) return;
   check(cudaMemsetAsync(c.fault, 0, sizeof(Fault), c.stream), "synchronize");
-  const std::lock_guard lock(texts_mutex);
-  throw IndexError(fmt::format("{}; got {}", texts()[static_cast<std::size_t>(fault.number - 1)], fault.value));
+  FaultTexts& known = fault_texts();
+  const std::lock_guard lock(known.mutex);
+  throw IndexError(fmt::format("{}; got {}", known.texts[static_cast<std::size_t>(fault.number - 1)], fault.value));
 }
 
 }  // namespace
@@ -91,11 +97,11 @@ void check(cudaError_t status, const char* what) {
 }
 
 int fault_number(const std::string& text) {
-  const std::lock_guard lock(texts_mutex);
-  for (std::size_t i = 0; i < texts().size(); ++i)
-    if (texts()[i] == text) return static_cast<int>(i) + 1;
-  texts().push_back(text);
-  return static_cast<int>(texts().size());
+  FaultTexts& known = fault_texts();
+  const std::lock_guard lock(known.mutex);
+  const auto [at, is_new] = known.numbers.try_emplace(text, static_cast<int>(known.texts.size()) + 1);
+  if (is_new) known.texts.push_back(text);
+  return at->second;
 }
 
 bool capturing() {

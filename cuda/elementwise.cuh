@@ -163,3 +163,11 @@ void map3(Op op, const A* a, const B* b, const C* c, Y* y, const Nest<4>& nest) 
 // What the source files instantiate.
 #define MOEGRAD_MAP1(OP, X, Y) template void map1(OP, const X*, Y*, const Nest<2>&);
 #define MOEGRAD_MAP2(OP, A, B, Y) template void map2(OP, const A*, const B*, Y*, const Nest<3>&);
+#define MOEGRAD_MAP1_FLOATS(OP)    \
+  MOEGRAD_MAP1(OP, float, float)   \
+  MOEGRAD_MAP1(OP, double, double) \
+  MOEGRAD_MAP1(OP, bf16, bf16)
+#define MOEGRAD_MAP2_FLOATS(OP)            \
+  MOEGRAD_MAP2(OP, float, float, float)    \
+  MOEGRAD_MAP2(OP, double, double, double) \
+  MOEGRAD_MAP2(OP, bf16, bf16, bf16)

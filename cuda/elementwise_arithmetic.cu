@@ -7,18 +7,14 @@
 namespace moegrad::cuda {
 namespace f = formula;
 
-#define MOEGRAD_FLOATS(OP)                 \
-  MOEGRAD_MAP2(OP, float, float, float)    \
-  MOEGRAD_MAP2(OP, double, double, double) \
-  MOEGRAD_MAP2(OP, bf16, bf16, bf16)
-MOEGRAD_FLOATS(f::Div)
-MOEGRAD_FLOATS(f::Pow)
-MOEGRAD_FLOATS(f::Atan2)
-MOEGRAD_FLOATS(f::LogAddExp)
-MOEGRAD_FLOATS(f::BinaryCrossEntropy)
+MOEGRAD_MAP2_FLOATS(f::Div)
+MOEGRAD_MAP2_FLOATS(f::Pow)
+MOEGRAD_MAP2_FLOATS(f::Atan2)
+MOEGRAD_MAP2_FLOATS(f::LogAddExp)
+MOEGRAD_MAP2_FLOATS(f::BinaryCrossEntropy)
 
 #define MOEGRAD_NUMBERS(OP)       \
-  MOEGRAD_FLOATS(OP)              \
+  MOEGRAD_MAP2_FLOATS(OP)         \
   MOEGRAD_MAP2(OP, i32, i32, i32) \
   MOEGRAD_MAP2(OP, i64, i64, i64)
 MOEGRAD_NUMBERS(f::Add)

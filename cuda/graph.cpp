@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/errors.h"
+#include "cuda/cublas.h"
 #include "cuda/pool.h"
 #include "cuda/runtime.h"
 
@@ -32,7 +33,7 @@ struct Captured {
 
 namespace {
 
-// The stream captures while this lives. What is made at first use (a handle of cuBLAS) may be made meanwhile.
+// The stream captures while this lives.
 class Capture {
  public:
   explicit Capture(Captured& captured) : captured_(captured), scope_(*captured.pool) {
@@ -68,7 +69,8 @@ class Capture {
 
 std::shared_ptr<Captured> capture(const std::function<void()>& step) {
   if (capturing()) throw Error("graph: a graph cannot be captured while another one is");
-  release_cache();  // what steps before this one used: the graph needs as much again, of its own
+  prepare_products();  // cuBLAS cannot be made ready in a capture
+  release_cache();     // what steps before this one used: the graph needs as much again, of its own
   auto captured = std::make_shared<Captured>();
   Capture now(*captured);
   step();
