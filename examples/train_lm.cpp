@@ -6,6 +6,8 @@
 //   train_lm --resume                        goes on where the checkpoint was written, bit for bit
 //
 // Exit codes: 0 done, 130 stopped by Ctrl-C or SIGTERM (after writing a checkpoint), 1 error, others: wrong options.
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <filesystem>
@@ -14,7 +16,7 @@
 #include "core/atomic_file.h"
 #include "core/cuda.h"
 #include "core/graph.h"
-#include "examples/progress.h"
+#include "examples/training/progress.h"
 #include "nn/moegrad.h"
 
 using namespace moegrad;

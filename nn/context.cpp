@@ -21,6 +21,11 @@ void Context::add_loss(const std::string& name, const Tensor& value) {
 
 void Context::record(const std::string& name, const Tensor& value) { records.push_back({path + name, value.detach()}); }
 
+const Routing& Context::routed(const Routing& routing) const {
+  if (watch) watch->routed(*this, routing);
+  return routing;
+}
+
 Draw Context::draw() {
   if (!random)
     throw Error(fmt::format("context: {} needs random numbers; set Context::random to a Random",

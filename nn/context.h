@@ -21,6 +21,16 @@ struct ReplayedNoise {
   std::size_t used = 0;
 };
 
+struct Context;
+struct Routing;
+/// Sees every routing of a forward pass, with its values and its graph: put into `Context::watch` (nn/inspect/).
+class RoutingWatch {
+ public:
+  virtual ~RoutingWatch() = default;
+  /// A mixture decided. The context has the layer's path and mask.
+  virtual void routed(const Context& context, const Routing& routing) = 0;
+};
+
 /// One forward pass. Layers add to it; the caller reads it afterwards:
 ///   Context context{.training = true, .random = &random};
 ///   const Tensor logits = model.forward(tokens, context);  // by itself: C++ might read the losses first
@@ -34,11 +44,14 @@ struct Context {
   Tensor mask;             ///< bool [B, S]: positions that hold a token (padding is false); an empty handle: all do.
                            ///< Routers and soft mixtures leave the others out
   ReplayedNoise replayed;  ///< random numbers to be used in place of drawn ones
+  RoutingWatch* watch = nullptr;  ///< told of every routing; what runs again for a gradient is told once
 
   /// Adds a scalar to the loss of that name.
   void add_loss(const std::string& name, const Tensor& value);
   /// Notes a statistic: record("load", counts) in layer blocks.3.feed_forward is "blocks.3.feed_forward.load".
   void record(const std::string& name, const Tensor& value);
+  /// Tells the watch, if there is one, what a mixture decided.
+  const Routing& routed(const Routing& routing) const;
   /// The next random draw. Throws Error: there is no random stream.
   Draw draw();
   /// Random numbers without a gradient: the next of `replayed` if it has some left, else drawn.

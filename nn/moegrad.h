@@ -18,6 +18,8 @@
 #include "nn/feed_forward.h"
 #include "nn/gradcheck.h"
 #include "nn/init.h"
+#include "nn/inspect/figures.h"
+#include "nn/inspect/routing_map.h"
 #include "nn/language_model.h"
 #include "nn/linear.h"
 #include "nn/module.h"

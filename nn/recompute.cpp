@@ -29,6 +29,7 @@ class Pass {
     for (std::size_t i = 0; i < names_before_.size(); ++i)
       child.losses[names_before_[i]] = losses[static_cast<std::ptrdiff_t>(i)];
     const std::map<std::string, Tensor> before = child.losses;
+    if (!caller_) child.watch = nullptr;
     const NameScope layer(child.path);
     std::vector<Tensor> ys = fn_({inputs.begin(), losses}, child);
     count_ = ys.size();

@@ -5,7 +5,7 @@
 set -euo pipefail
 
 tools=(c++ cmake ninja)  # by command, because not everybody has them from the system's packages
-packages=(libopenblas-openmp-dev libfmt-dev nlohmann-json3-dev)
+packages=(libopenblas-openmp-dev libfmt-dev nlohmann-json3-dev libstb-dev)
 for part in "$@"; do
   case $part in
     tests) tools+=(ccache python3) packages+=(doctest-dev) ;;
@@ -28,12 +28,12 @@ if ! is_there apt-get || ! is_there dpkg-query; then
   cat <<'END'
 This script installs on Debian and Ubuntu only. Please install, then run it again:
   Fedora   sudo dnf install gcc-c++ libasan libubsan cmake ninja-build ccache openblas-devel fmt-devel \
-             doctest-devel json-devel cli11-devel google-benchmark-devel python3
+             doctest-devel json-devel cli11-devel stb-devel google-benchmark-devel python3
   Arch     sudo pacman -S --needed base-devel cmake ninja ccache openblas fmt doctest nlohmann-json cli11 benchmark python
   macOS    brew install cmake ninja ccache libomp openblas fmt doctest nlohmann-json cli11 google-benchmark
            export OpenMP_ROOT="$(brew --prefix libomp)"
   others   a C++20 compiler with OpenMP, CMake 3.25 or newer, Ninja, and OpenBLAS built with USE_OPENMP=1;
-           fmt, doctest, nlohmann/json and CLI11 are downloaded if they are not installed
+           fmt, doctest, nlohmann/json, CLI11 and stb are downloaded if they are not installed
 END
   exit 2
 fi

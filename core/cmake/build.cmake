@@ -88,6 +88,16 @@ if(MOEGRAD_BENCHMARKS)
     message(STATUS "Google Benchmark is not installed: benchmarks are not built")
   endif()
 endif()
+# stb has headers only and no package: moegrad::stb are those two that are used.
+find_path(MOEGRAD_STB stb_image_write.h PATH_SUFFIXES stb)
+if(NOT MOEGRAD_STB)
+  FetchContent_Declare(stb URL https://github.com/nothings/stb/archive/8b5f1f37b5b75829fc72d38e7b5d4bcbf8a26d55.tar.gz)
+  FetchContent_MakeAvailable(stb)
+  set(MOEGRAD_STB ${stb_SOURCE_DIR})
+endif()
+add_library(moegrad_stb INTERFACE)
+add_library(moegrad::stb ALIAS moegrad_stb)
+target_include_directories(moegrad_stb SYSTEM INTERFACE ${MOEGRAD_STB})
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 include(core/cmake/openblas.cmake)
 
@@ -108,5 +118,5 @@ target_include_directories(moegrad PUBLIC
   $<INSTALL_INTERFACE:include/moegrad>)
 target_link_libraries(moegrad
   PUBLIC fmt::fmt OpenMP::OpenMP_CXX
-  PRIVATE moegrad::openblas $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>)
+  PRIVATE moegrad::openblas $<BUILD_INTERFACE:nlohmann_json::nlohmann_json> $<BUILD_INTERFACE:moegrad::stb>)
 include(core/cmake/cuda.cmake)

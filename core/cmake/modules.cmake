@@ -9,6 +9,8 @@
 #   moegrad_test(cuda/reduce)      tests/cuda/reduce_test.cpp, in builds that have a GPU backend
 #   moegrad_example(train_lm)      examples/train_lm.cpp -> the program train_lm
 #     TEST [argument..]            ctest runs it, too
+#   moegrad_example_part(training/options)  examples/training/options.h, .cpp, tests/examples/training/options_test.cpp:
+#                                  what several programs share, the library that all of them link
 #   moegrad_benchmark(einsum)      tests/benchmarks/einsum.cpp -> the program bench_einsum
 #   moegrad_gpu_benchmark(gpu_moe) the same where there is a GPU backend; it needs no Google Benchmark
 #
@@ -67,6 +69,32 @@ function(moegrad_test name)
   set_property(GLOBAL APPEND PROPERTY MOEGRAD_TEST_SOURCES tests/${name}_test.cpp)
 endfunction()
 
+if(MOEGRAD_EXAMPLES)
+  add_library(moegrad_example_parts STATIC)
+  moegrad_flags(moegrad_example_parts)
+  target_link_libraries(moegrad_example_parts PUBLIC moegrad::moegrad CLI11::CLI11
+    PRIVATE nlohmann_json::nlohmann_json moegrad::stb)
+  # The default training data is the project itself.
+  target_compile_definitions(moegrad_example_parts PRIVATE MOEGRAD_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+endif()
+
+function(moegrad_example_part name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TESTED_BY" "")
+  set(test tests/examples/${name}_test.cpp)
+  if(arg_TESTED_BY)
+    set(test ${arg_TESTED_BY})
+  endif()
+  moegrad_require(examples/${name}.h "The part ${name} of examples")
+  moegrad_require(examples/${name}.cpp "The part ${name} of examples")
+  moegrad_require(${test} "The part ${name} of examples")
+  if(NOT MOEGRAD_EXAMPLES)
+    set_property(GLOBAL APPEND PROPERTY MOEGRAD_TESTS_LEFT_OUT ${test})
+    return()
+  endif()
+  target_sources(moegrad_example_parts PRIVATE ${PROJECT_SOURCE_DIR}/examples/${name}.cpp)
+  set_property(GLOBAL APPEND PROPERTY MOEGRAD_TEST_SOURCES ${test})
+endfunction()
+
 function(moegrad_example name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "TEST")
   moegrad_require(examples/${name}.cpp "The example ${name}")
@@ -75,7 +103,7 @@ function(moegrad_example name)
   endif()
   add_executable(${name} ${PROJECT_SOURCE_DIR}/examples/${name}.cpp)
   moegrad_flags(${name})
-  target_link_libraries(${name} PRIVATE moegrad::moegrad CLI11::CLI11)
+  target_link_libraries(${name} PRIVATE moegrad::moegrad CLI11::CLI11 moegrad_example_parts)
   # The default training data is the project itself.
   target_compile_definitions(${name} PRIVATE MOEGRAD_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   if(MOEGRAD_TESTS AND "TEST" IN_LIST ARGN)

@@ -24,7 +24,9 @@ MoDLayer::MoDLayer(i64 width, std::unique_ptr<Layer> layer, Options o, Init& ini
   if (!block) throw Error("MoDLayer: there must be a block; got none");
 }
 
-Tensor MoDLayer::forward(const Tensor& x, Context& context) const { return process(x, route(x, context), context); }
+Tensor MoDLayer::forward(const Tensor& x, Context& context) const {
+  return process(x, context.routed(route(x, context)), context);
+}
 
 Routing MoDLayer::route(const Tensor& x, Context& context) const {
   if (x.rank() != 3) throw ShapeError(fmt::format("MoDLayer: x must be [B, N, D]; got {}", to_string(x.shape())));

@@ -34,7 +34,9 @@ Tensor in_groups(const Tensor& x, bool one_group) {
 
 }  // namespace
 
-Tensor MoE::forward(const Tensor& x, Context& context) const { return process(x, route(x, context), context); }
+Tensor MoE::forward(const Tensor& x, Context& context) const {
+  return process(x, context.routed(route(x, context)), context);
+}
 
 Routing MoE::route(const Tensor& x_any, Context& context) const {
   const Tensor x = in_groups(x_any, one_group);

@@ -207,7 +207,11 @@ void MoEBlock::members(Members& m) {
   m.child("experts", *experts);
 }
 
-Tensor MoEBlock::forward(const Tensor& x, Context& context) const { return process(x, decide(x, context), context); }
+Tensor MoEBlock::forward(const Tensor& x, Context& context) const {
+  const BlockDecision decision = decide(x, context);
+  context.routed(decision.routing);
+  return process(x, decision, context);
+}
 
 BlockDecision MoEBlock::decide(const Tensor& x, Context& context) const {
   const Tensor items = items_of(x, options.route);  // [1, T, D ..]
