@@ -38,6 +38,7 @@ struct HeatMap {
   std::string note = {};
   double low = kNoValue, high = kNoValue;  ///< ends of the colour scale; not given: those of the values
   double level = kNoValue;                 ///< a value marked on the scale, such as an even share
+  std::string level_name = {};
 };
 
 /// One bar per label, for each group.
@@ -46,7 +47,8 @@ struct BarChart {
   std::vector<std::string> labels;
   struct Group {
     std::string name;
-    std::vector<double> values;  ///< one per label
+    std::vector<double> values;               ///< one per label
+    std::vector<double> low = {}, high = {};  ///< ends of an error bar on each, where those are given
   };
   std::vector<Group> groups;
   std::string note = {};
