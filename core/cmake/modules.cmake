@@ -9,6 +9,8 @@
 #   moegrad_test(cuda/reduce)      tests/cuda/reduce_test.cpp, in builds that have a GPU backend
 #   moegrad_example(train_lm)      examples/train_lm.cpp -> the program train_lm
 #     TEST [argument..]            ctest runs it, too
+#   moegrad_lesson(01_tensor)      examples/01_tensor.cpp -> the program 01_tensor; ctest runs it and looks for the lines of
+#                                  tests/examples/lessons/01_tensor.txt in what it prints
 #   moegrad_example_part(training/options)  examples/training/options.h, .cpp, tests/examples/training/options_test.cpp:
 #                                  what several programs share, the library that all of them link
 #   moegrad_benchmark(einsum)      tests/benchmarks/einsum.cpp -> the program bench_einsum
@@ -108,6 +110,17 @@ function(moegrad_example name)
   target_compile_definitions(${name} PRIVATE MOEGRAD_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   if(MOEGRAD_TESTS AND "TEST" IN_LIST ARGN)
     add_test(NAME examples/${name} COMMAND ${name} ${arg_TEST})
+  endif()
+endfunction()
+
+function(moegrad_lesson name)
+  set(expected tests/examples/lessons/${name}.txt)
+  moegrad_require(${expected} "The lesson ${name}")
+  moegrad_example(${name})
+  if(MOEGRAD_TESTS AND MOEGRAD_EXAMPLES)
+    add_test(NAME examples/${name} COMMAND ${CMAKE_COMMAND} -D PROGRAM=$<TARGET_FILE:${name}>
+      -D EXPECTED=${PROJECT_SOURCE_DIR}/${expected} -P ${PROJECT_SOURCE_DIR}/tests/examples/lessons/run.cmake)
+    set_tests_properties(examples/${name} PROPERTIES ENVIRONMENT OMP_WAIT_POLICY=passive)
   endif()
 endfunction()
 

@@ -1,0 +1,26 @@
+# Run by ctest: a lesson must exit with 0, and the lines of its text file must be in what it prints, in their order.
+#   cmake -D PROGRAM=<lesson> -D EXPECTED=<file of lines> -P run.cmake
+execute_process(COMMAND ${PROGRAM} OUTPUT_VARIABLE output RESULT_VARIABLE result)
+message("${output}")
+if(NOT result STREQUAL "0")
+  message(FATAL_ERROR "${PROGRAM} must exit with 0; got ${result}")
+endif()
+
+# Brackets and semicolons have a meaning in CMake's lists, so lines are taken from the text one by one.
+file(READ ${EXPECTED} expected)
+while(NOT expected STREQUAL "")
+  string(FIND "${expected}" "\n" end)
+  if(end EQUAL -1)
+    message(FATAL_ERROR "${EXPECTED} must end with a line break")
+  endif()
+  string(SUBSTRING "${expected}" 0 ${end} line)
+  math(EXPR next "${end} + 1")
+  string(SUBSTRING "${expected}" ${next} -1 expected)
+  string(FIND "${output}" "${line}" at)
+  if(at EQUAL -1)
+    message(FATAL_ERROR "The output must have this line (behind those before it in ${EXPECTED}):\n${line}")
+  endif()
+  string(LENGTH "${line}" length)
+  math(EXPR at "${at} + ${length}")
+  string(SUBSTRING "${output}" ${at} -1 output)
+endwhile()
