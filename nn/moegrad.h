@@ -19,6 +19,7 @@
 #include "nn/gradcheck.h"
 #include "nn/init.h"
 #include "nn/inspect/figures.h"
+#include "nn/inspect/history.h"
 #include "nn/inspect/routing_map.h"
 #include "nn/language_model.h"
 #include "nn/linear.h"

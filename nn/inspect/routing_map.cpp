@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "core/autograd.h"
 #include "nn/inspect/figures.h"
@@ -57,6 +58,21 @@ void read_soft(const Routing& r, RoutingMap& map) {
   });
 }
 
+// Tokens that are in some slot.
+i64 held(const RoutingMap& map) {
+  i64 n = 0;
+  for (i64 g = 0; g < map.groups; ++g)
+    for (i64 i = 0; i < map.tokens; ++i) n += map.strongest(g, i) >= 0;
+  return n;
+}
+
+void read_dropped(const Routing& r, RoutingMap& map) {
+  if (!r.dropped) return;
+  map.dropped = static_cast<i64>(sum(r.dropped).item());
+  // a choice has a slot or is dropped, where tokens choose; where experts do, a token is held or dropped
+  map.choices = map.dropped + (r.chosen ? std::reduce(map.load.begin(), map.load.end()) : held(map));
+}
+
 // Mean entropy of the rows of p [.., E], each divided by its sum; rows without mass are left out.
 double mean_entropy(const std::vector<double>& p, i64 experts) {
   double total = 0;
@@ -108,7 +124,7 @@ void RoutingMaps::routed(const Context& context, const Routing& r) {
   map.load.resize(at(map.experts));
   map.soft = !r.token;
   map.soft ? read_soft(r, map) : read_sparse(r, map);
-  if (r.dropped) map.dropped = static_cast<i64>(sum(r.dropped).item());
+  read_dropped(r, map);
   if (r.probabilities)
     map.entropy = entropy_of(r.probabilities.detach(), context.mask);
   else

@@ -16,6 +16,7 @@ struct RoutingMap {
   std::vector<i64> slots;      ///< [G N E] slots of the expert that hold the token; of soft routers all
   std::vector<i64> load;       ///< [E] slots in use
   i64 dropped = 0;             ///< choices without a slot, or tokens that nobody chose
+  i64 choices = 0;             ///< what `dropped` is a part of: choices made, or tokens. Of soft routers 0
   double entropy = 0;  ///< mean over tokens of -sum_e p log p in nats; kNoValue where there are no probabilities
   bool soft = false;   ///< every token is in every slot: there is no choice to look at
 

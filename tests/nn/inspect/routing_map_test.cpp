@@ -50,6 +50,7 @@ TEST_CASE("routing map: top-k with capacity, by hand: who holds which token, wit
   CHECK_FALSE(m.soft);
   CHECK(m.load == std::vector<i64>{1, 1});
   CHECK(m.dropped == 1);
+  CHECK(m.choices == 3);
   CHECK(m.strongest(0, 0) == 0);
   CHECK(m.strongest(0, 1) == -1);
   CHECK(m.strongest(0, 2) == 1);
@@ -73,6 +74,7 @@ TEST_CASE("routing map: dropless gates sum to 1 for every token and loads to N K
   CHECK(load == 28);
   for (i64 n = 0; n < 14; ++n) CHECK(total(m, 0, n) == doctest::Approx(1));
   CHECK(m.dropped == 0);
+  CHECK(m.choices == 28);
 }
 
 TEST_CASE("routing map: soft mixtures weigh every expert for every token, and masked tokens none") {
@@ -99,6 +101,7 @@ TEST_CASE("routing map: mixtures of depths and blocks of any module are seen, to
   const RoutingMap depth = look(mod, x).maps.of("blocks.2");
   CHECK(depth.load == std::vector<i64>{6});
   CHECK(depth.dropped == 10);
+  CHECK(depth.choices == 16);
   std::vector<std::unique_ptr<Layer>> list;
   for (int i = 0; i < 3; ++i) list.push_back(std::make_unique<FeedForward>(4, FeedForward::Options{.hidden = 3}, init));
   const MoEBlock block(4, std::move(list), {.router = {.k = 2}}, init);
