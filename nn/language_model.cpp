@@ -81,7 +81,7 @@ std::vector<i32> generate(const LanguageModel& model, std::span<const i32> promp
   const std::vector<double> draws = random_uniform({count}, 0, 1, random.next(), DType::f64).to_vector<double>();
   for (const double u : draws) {
     const i64 seen = std::min<i64>(static_cast<i64>(tokens.size()), model.options.context);
-    Context context;
+    Context context{.random = &random};  // for layers that draw in evaluation, too
     const Tensor logits = model.forward(from_vector(std::span<const i32>(tokens).last(static_cast<std::size_t>(seen)),
                                                     {1, seen}, DType::i32, model.token_embedding.weight.device()),
                                         context);
