@@ -20,6 +20,7 @@
 #include "nn/init.h"
 #include "nn/inspect/figures.h"
 #include "nn/inspect/history.h"
+#include "nn/inspect/load_statistics.h"
 #include "nn/inspect/routing_map.h"
 #include "nn/language_model.h"
 #include "nn/linear.h"

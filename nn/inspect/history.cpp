@@ -246,8 +246,6 @@ LoadEntry entry_of(i64 step, const LayerStep& s) {
           .dead = Gathered::of(static_cast<double>(dead))};
 }
 
-std::string shown(const std::string& layer) { return layer.empty() ? "mixture" : layer; }
-
 }  // namespace
 
 const LoadHistory::LayerLoads* LoadHistory::find(const std::string& layer) const { return find_named(layers_, layer); }
@@ -288,7 +286,7 @@ HeatMap LoadHistory::load(const std::string& name) const {
   const LayerLoads* layer = find(name);
   if (!layer) throw Error(fmt::format("history: the layer must have been added; got '{}'", name));
   HeatMap map;
-  map.title = fmt::format("Load of {}", shown(name));
+  map.title = fmt::format("Load of {}", shown_layer(name));
   map.x_label = "step", map.y_label = "expert";
   map.value_label = layer->soft ? "share of the weights" : "share of the slots in use";
   map.low = 0;
@@ -309,7 +307,7 @@ HeatMap LoadHistory::load(const std::string& name) const {
 LineChart LoadHistory::curves(const char* title, const char* y_label, Gathered LoadEntry::*what, double scale) const {
   LineChart chart{.title = title, .x_label = "step", .y_label = y_label, .series = {}};
   for (const LayerLoads& layer : layers_) {
-    Series s{.name = shown(layer.name), .x = {}, .y = {}};
+    Series s{.name = shown_layer(layer.name), .x = {}, .y = {}};
     bool some = false, merged = false;
     for (const auto& [number, entry] : layer.entries.stretches()) {
       const Gathered& g = entry.*what;

@@ -101,6 +101,8 @@ double entropy_of(const Tensor& probabilities, const Tensor& mask) {
 
 }  // namespace
 
+std::string shown_layer(const std::string& layer) { return layer.empty() ? "mixture" : layer; }
+
 double RoutingMap::weight_of(i64 group, i64 token, i64 expert) const {
   return weight[at((group * tokens + token) * experts + expert)];
 }

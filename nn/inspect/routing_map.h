@@ -8,6 +8,9 @@
 
 namespace moegrad {
 
+/// The name that figures show: that of the layer, or "mixture" for one that runs by itself.
+std::string shown_layer(const std::string& layer);
+
 /// One routing. Letters: G groups, N tokens of a group, E experts.
 struct RoutingMap {
   std::string layer;  ///< "blocks.3.feed_forward"; "" for a layer that runs by itself
