@@ -4,8 +4,8 @@
 #include <string>
 
 #include "core/random.h"
+#include "nn/batch_order.h"
 #include "nn/optim.h"
-#include "nn/text_data.h"
 
 namespace moegrad {
 
@@ -16,7 +16,7 @@ struct TrainingState {
   Optimizer& optimizer;
   CosineSchedule& schedule;
   Random& random;
-  RandomBatches& batches;
+  BatchOrder& batches;
   i64& step;
 };
 

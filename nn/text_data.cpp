@@ -101,7 +101,7 @@ constexpr u32 kBatchDraw = 0xBA7C0000;  // far from the numbers that a Random of
 }  // namespace
 
 RandomBatches::RandomBatches(std::span<const i32> text, i64 batch, i64 block, u64 seed, Device device)
-    : batch_(batch), block_(block), seed_(seed) {
+    : BatchOrder(seed), batch_(batch), block_(block) {
   check_windows("random batches", text, batch, block, block + 1);
   text_ = from_vector(text, {static_cast<i64>(text.size())}, DType::i32, device);
 }

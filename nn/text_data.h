@@ -7,6 +7,7 @@
 
 #include "core/philox.h"
 #include "core/tensor.h"
+#include "nn/batch_order.h"
 
 namespace moegrad {
 
@@ -37,9 +38,9 @@ struct Batch {
   Tensor inputs, targets;
 };
 
-/// Windows of a text at random places. Batch i is a function of (seed, i) alone: no order is kept, so none can be lost.
-/// The text lies where the batches are made: a GPU makes them without the host's help.
-class RandomBatches {
+/// Windows of a text at random places. The text lies where the batches are made: a GPU makes them without the host's
+/// help.
+class RandomBatches : public BatchOrder {
  public:
   /// Throws Error: the text has no S + 1 characters, or batch or block is below 1.
   RandomBatches(std::span<const i32> text, i64 batch, i64 block, u64 seed, Device device = default_device());
@@ -50,17 +51,10 @@ class RandomBatches {
   ///           no batch of these
   void next(const Batch& into);
 
-  u64 seed() const { return seed_; }
-  /// Batches handed out.
-  i64 position() const { return position_; }
-  void restore(u64 seed, i64 position) { seed_ = seed, position_ = position; }
-
  private:
   void fill(const Batch& batch, i64 i) const;
   Tensor text_;  // i32 [n]
   i64 batch_, block_;
-  u64 seed_;
-  i64 position_ = 0;
 };
 
 /// A whole text in windows that follow each other: every character but the first is a target exactly once. The last

@@ -5,6 +5,7 @@
 #include "core/atomic_file.h"
 #include "nn/linear.h"
 #include "nn/safetensors.h"
+#include "nn/text_data.h"
 #include "ops/arithmetic.h"
 #include "ops/cast.h"
 #include "ops/random.h"
