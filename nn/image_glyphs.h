@@ -9,8 +9,8 @@ struct GlyphOptions {
   i64 training = 40'000, validation = 2'000;
   i64 size = 28;                            ///< height and width
   u64 seed = 1;                             ///< of everything that is drawn by chance
-  double turn = 0.1;                        ///< rotation by up to this, either way, in turns
-  double smallest = 0.4, largest = 0.75;    ///< the glyph's longer side, relative to the image's
+  double turn = 0.125;                      ///< rotation by up to this, either way, in turns
+  double smallest = 0.45, largest = 0.75;   ///< the glyph's longer side, relative to the image's
   double thinnest = 0.07, thickest = 0.16;  ///< of strokes, relative to half the image
   double noise = 0.06;                      ///< deviation of each pixel, of a brightness in [0, 1]
   i64 distractors = 2;                      ///< at most that many short strokes that mean nothing
