@@ -6,6 +6,7 @@
 
 #include "core/choose.h"
 #include "nn/moe/k_subset.h"
+#include "nn/moe/quiet_routers.h"
 #include "ops/ops.h"
 
 namespace moegrad {
@@ -35,7 +36,7 @@ void RouterNoise::members(Members& m) { m.parameter("weight", weight); }
 
 Tensor RouterNoise::input(const Tensor& x, Context& context) const {
   if (!context.training || options.kind != RouterNoiseKind::jitter) return x;
-  const Tensor u = context.noise(Noise::uniform, x.shape(), x.dtype());
+  const Tensor u = router_noise(context, Noise::uniform, x.shape(), x.dtype());
   return x * (u * (2 * options.amount) + (1 - options.amount));
 }
 
@@ -49,7 +50,7 @@ NoisyScores RouterNoise::forward(const Tensor& x, const Tensor& clean, i64 k, Co
 }
 
 Tensor RouterNoise::logits(const Tensor& clean, const Tensor& deviation, Context& context) const {
-  const auto draw = [&](Noise kind) { return context.noise(kind, clean.shape(), clean.dtype()); };
+  const auto draw = [&](Noise kind) { return router_noise(context, kind, clean.shape(), clean.dtype()); };
   if (context.training && options.kind == RouterNoiseKind::gumbel)
     return (clean + draw(Noise::gumbel) * options.scale) / options.temperature;
   if (context.training && options.kind == RouterNoiseKind::gaussian) return clean + draw(Noise::normal) * deviation;
@@ -64,7 +65,7 @@ NoisyScores RouterNoise::apply(const Tensor& clean, const Tensor& deviation, i64
   }
   Shape shape{clean.dim(-1)};  // [E, ..]
   for (int a = 0; a + 1 < clean.rank(); ++a) shape.push_back(clean.dim(a));
-  y.probabilities = simple_k_subset(clean, k, context.noise(Noise::uniform, shape, clean.dtype()));
+  y.probabilities = simple_k_subset(clean, k, router_noise(context, Noise::uniform, shape, clean.dtype()));
   return y;
 }
 

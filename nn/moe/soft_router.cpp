@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "nn/moe/quiet_routers.h"
 #include "nn/moe/router_gate.h"
 #include "ops/ops.h"
 
@@ -60,7 +61,7 @@ Routing soft_routing(const Tensor& logits_any, const SoftMask& mask, const SoftW
 
 Tensor add_noise(const Tensor& logits, const SoftNoise& noise, Context& context) {
   if (noise.factor == 0 || !(context.training || noise.in_evaluation)) return logits;
-  return logits + noise.factor * context.noise(Noise::gumbel, logits.shape(), logits.dtype());
+  return logits + noise.factor * router_noise(context, Noise::gumbel, logits.shape(), logits.dtype());
 }
 
 namespace {

@@ -7,6 +7,7 @@
 
 #include "core/choose.h"
 #include "nn/moe/losses.h"
+#include "nn/moe/quiet_routers.h"
 #include "nn/moe/router_gate.h"
 #include "ops/ops.h"
 
@@ -105,7 +106,7 @@ Tensor StMoERouter::gates_of(const Tensor& probabilities, const Tensor& best) co
 // The choices that are taken; the others become -1.
 Tensor StMoERouter::taken(const Tensor& gates, const Tensor& chosen, Context& context) const {
   const i64 G = gates.dim(0), N = gates.dim(1), K = gates.dim(2);
-  const Tensor u = permute(context.noise(Noise::uniform, {K, G, N}, gates.dtype()), {1, 2, 0});
+  const Tensor u = permute(router_noise(context, Noise::uniform, {K, G, N}, gates.dtype()), {1, 2, 0});
   const Tensor& buffer = context.training ? threshold_train : threshold_eval;
   const Tensor threshold = clamp(cast(slice(buffer, 0, {1, K}), gates.dtype()), kLeast, INFINITY);  // [K - 1]
   const Range further{1, K};
@@ -141,7 +142,7 @@ Routing StMoERouter::route(const Tensor& x, const Tensor& mask, Context& context
   const Tensor logits = linear(widen(x), widen(to_gates.weight), {});  // [G, N, E]
   Tensor noisy = logits;
   if (options.gate_noise > 0 && (context.training || options.gate_noise_in_evaluation))
-    noisy = logits + context.noise(Noise::gumbel, logits.shape(), logits.dtype()) * options.gate_noise;
+    noisy = logits + router_noise(context, Noise::gumbel, logits.shape(), logits.dtype()) * options.gate_noise;
   const Tensor probabilities = softmax(noisy, -1);
 
   const Tensor best = top_k(probabilities, options.top_n, -1).indices;  // [G, N, K]
