@@ -28,6 +28,7 @@
 #include "nn/inspect/route_file.h"
 #include "nn/inspect/routed_pictures.h"
 #include "nn/inspect/router_gradient.h"
+#include "nn/inspect/report.h"
 #include "nn/inspect/routing_map.h"
 #include "nn/language_model.h"
 #include "nn/linear.h"
