@@ -288,6 +288,19 @@ std::string leak_warning(const FeedForwardSettings& s) {
                      causal_without ? "leave out --capacity, or take --topk 1" : "use top_k, or another that does not");
 }
 
+Notes notes_of(const FeedForwardSettings& s) {
+  return {{"ffn", feed_forward_kind(s.ffn).name},
+          {"activation", s.activation},
+          {"noise", s.noise},
+          {"hidden", std::to_string(s.hidden)},
+          {"same_flops", s.same_flops ? "yes" : "no"},
+          {"experts", std::to_string(s.experts)},
+          {"topk", std::to_string(s.topk)},
+          {"capacity", fmt::format("{}", s.capacity)},
+          {"slots", std::to_string(s.slots)},
+          {"dropout", fmt::format("{}", s.dropout)}};
+}
+
 void add_feed_forward_options(CLI::App& app, FeedForwardSettings& s) {
   std::vector<std::string> names{"moe"};
   for (const FeedForwardKind& kind : kKinds) names.push_back(kind.name);

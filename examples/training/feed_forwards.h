@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 
+#include "nn/checkpoint.h"
 #include "nn/init.h"
 #include "nn/module.h"
 
@@ -53,6 +54,9 @@ std::unique_ptr<Layer> make_feed_forward(const FeedForwardSettings& settings, co
 
 /// One line that says why a causal model must not have this layer, and what to use instead; "" where it may.
 std::string leak_warning(const FeedForwardSettings& settings);
+
+/// What a checkpoint must have been made with to be continued.
+Notes notes_of(const FeedForwardSettings& settings);
 
 /// --ffn, --activation, --hidden, --same-flops, --experts, --topk, --capacity, --slots, --router-noise, --dropout.
 void add_feed_forward_options(CLI::App& app, FeedForwardSettings& settings);
