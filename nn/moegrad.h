@@ -25,6 +25,7 @@
 #include "nn/inspect/figures.h"
 #include "nn/inspect/history.h"
 #include "nn/inspect/load_statistics.h"
+#include "nn/inspect/model_summary.h"
 #include "nn/inspect/route_file.h"
 #include "nn/inspect/routed_pictures.h"
 #include "nn/inspect/router_gradient.h"
