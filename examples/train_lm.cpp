@@ -35,12 +35,8 @@ struct Settings {
 void add_options(CLI::App& app, Settings& s) {
   app.add_option("--data", s.data, "text to train on; \"\": moegrad's own sources and documents")->type_name("FILE");
   add_language_options(app, s.language);
-  app.add_option("--sample", s.sample, "characters to write at the end")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1000000));
-  app.add_option("--temperature", s.temperature, "of the sample; 0: always the likeliest character")
-      ->capture_default_str()
-      ->check(CLI::Range(0.0, 1e9));
+  add_number(app, "--sample", s.sample, "characters to write at the end", 0);
+  add_number(app, "--temperature", s.temperature, "of the sample; 0: always the likeliest character", 0);
   add_run_options(app, s.run);
   add_config_options(app);
 }
@@ -85,14 +81,75 @@ void print_result(const Result& r, LanguageTask& task, const TrainingRun& run) {
   fmt::print("  this model        {:.4f}\n", r.nats);
 }
 
-Values values_of(const Result& r, LanguageTask& task, const TrainingRun& run) {
+Values values_of(const Result& r, LanguageTask& task, const TrainingRun& run, const std::string& report) {
   return {{"step", run.step()},
           {"validation", r.nats},
           {"unigram", r.unigram},
           {"bigram", r.bigram},
           {"seconds", run.seconds()},
           {"tokens_per_second", run.per_second()},
-          {"sample", task.text().vocabulary.decode(r.sample)}};
+          {"sample", task.text().vocabulary.decode(r.sample)},
+          {"report", report}};
+}
+
+/// Characters of a text, and what every layer did with them: as many whole windows of the model as it has.
+struct Passage {
+  std::vector<std::string> characters;
+  RoutingMaps maps;
+};
+Passage passage(LanguageTask& task, const Settings& s, std::span<const i32> ids, i64 windows) {
+  const i64 n = static_cast<i64>(ids.size()), block = std::min(s.language.block, n);
+  const i64 rows = std::min(windows, n / std::max<i64>(block, 1));
+  Passage p;
+  if (rows == 0) return p;
+  ids = ids.first(static_cast<std::size_t>(rows * block));
+  for (const i32 id : ids) p.characters.push_back(task.text().vocabulary.decode({&id, 1}));
+  no_grad guard;
+  Random random(s.run.seed);
+  Context context{.random = &random, .watch = &p.maps};
+  task.model().forward(from_vector(ids, {rows, block}, DType::i32), context);
+  return p;
+}
+
+Report::Section text_section(const Result& r, LanguageTask& task, const Settings& s) {
+  Report::Section section{.heading = "A text through the experts",
+                          .text =
+                              "Every character has the colour of the expert that weighs most; rest the pointer on "
+                              "it to see all gates."};
+  const auto add = [&](const char* title, std::span<const i32> ids) {
+    const Passage p = passage(task, s, ids, std::max<i64>(1, 512 / s.language.block));
+    RoutedText text = routed_text(title, p.characters, p.maps.all());
+    if (!text.layers.empty()) section.figures.push_back(std::move(text));
+  };
+  add("Validation text", task.text().validation);
+  add("What the model wrote", r.sample);
+  const Passage window = passage(task, s, task.text().validation, 1);
+  DepthMap depth = depth_map("Which characters pass which layer", window.characters, window.maps.all());
+  if (!depth.layers.empty()) section.figures.push_back(std::move(depth));
+  return section;
+}
+
+Report report_of(const Result& r, LanguageTask& task, const Settings& s, const TrainingRun& run, const CLI::App& app,
+                 const std::string& command) {
+  Report report{.title = "train_lm",
+                .subtitle = fmt::format("A character-level language model, feed-forward layers: {}",
+                                        feed_forward_kind(s.language.feed_forward.ffn).name),
+                .command = command};
+  report.facts = {{"validation", fmt::format("{:.4f} nats per character", r.nats)},
+                  {"bigram baseline", fmt::format("{:.4f}", r.bigram)},
+                  {"steps", with_commas(run.step())},
+                  {"parameters", with_commas(task.model().parameter_count())},
+                  {"active per token", with_commas(task.model().active_parameter_count())}};
+  RunRecord record = run.record();
+  record.scalars.add(run.step(), "validation", r.nats);
+  report.sections.push_back(learning_section(
+      record, s.run, {.loss_unit = "nats per character", .level = r.bigram, .level_name = "bigram baseline"}));
+  if (const std::string warning = leak_warning(s.language.feed_forward); !warning.empty())
+    report.sections.front().text = "Caution: " + warning + ".";
+  for (const Report::Section& section :
+       {routing_section(record, r.loads), text_section(r, task, s), settings_section(app)})
+    if (!section.figures.empty()) report.sections.push_back(section);
+  return report;
 }
 
 void describe(LanguageTask& task, Progress& progress) {
@@ -110,7 +167,7 @@ void describe(LanguageTask& task, Progress& progress) {
                   {"device", device_text()}});
 }
 
-int train(const Settings& s) {
+int train(const Settings& s, const CLI::App& app, const std::string& program) {
   s.run.apply();
   stop_on_signals();
   Progress progress(s.run.output());
@@ -125,8 +182,11 @@ int train(const Settings& s) {
     return kStopped;
   }
   const Result result = result_of(task, s);
+  const std::string path = s.run.report_path();
+  if (!path.empty()) report_of(result, task, s, run, app, command_line(app, program)).write(path);
   if (!s.run.json) print_result(result, task, run);
-  progress.result(values_of(result, task, run));
+  progress.result(values_of(result, task, run, path));
+  if (!path.empty() && !s.run.json) fmt::print("look inside: {}\n", path);
   return kDone;
 }
 
@@ -141,5 +201,5 @@ int main(int argc, char** argv) {
                   "Ctrl-C finishes the step and writes the checkpoint; --resume goes on from there.\n{}",
                   kExitCodes));
   add_options(app, settings);
-  return run_program(app, argc, argv, [&] { return train(settings); });
+  return run_program(app, argc, argv, [&] { return train(settings, app, argv[0]); });
 }

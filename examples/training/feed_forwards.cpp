@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "examples/training/terminal.h"
 #include "nn/moegrad.h"
 
 namespace examples {
@@ -308,23 +309,18 @@ void add_feed_forward_options(CLI::App& app, FeedForwardSettings& s) {
       ->capture_default_str()
       ->check(CLI::IsMember(names).description(""))
       ->type_name("NAME");
-  app.add_option("--activation", s.activation, "of the feed-forward layers")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"relu", "gelu", "silu", "swiglu", "geglu"}));
-  const auto number = [&](const char* name, auto& value, const char* help, double least, double most = 1e9) {
-    app.add_option(name, value, help)->capture_default_str()->check(CLI::Range(least, most));
-  };
-  number("--hidden", s.hidden, "channels inside a feed-forward layer; 0: four times the width", 0);
+  add_choice(app, "--activation", s.activation, "of the feed-forward layers",
+             {"relu", "gelu", "silu", "swiglu", "geglu"});
+  add_number(app, "--hidden", s.hidden, "channels inside a feed-forward layer; 0: four times the width", 0);
   app.add_flag("--same-flops", s.same_flops, "narrow the experts, so that a token costs as much as with --ffn dense");
-  number("--experts", s.experts, "experts of each mixture", 1);
-  number("--topk", s.topk, "experts that each token uses", 1);
-  number("--capacity", s.capacity,
-         "slots of an expert relative to an even share; 0: the layer's own, with top_k none is ever dropped", 0);
-  number("--slots", s.slots, "slots of each expert of a soft mixture; 0: as many as --capacity says", 0);
-  app.add_option("--router-noise", s.noise, "of routers that can have it, in training; own: the layer's")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"own", "none", "gumbel", "gaussian", "jitter", "simple"}));
-  number("--dropout", s.dropout, "probability", 0, 0.99);
+  add_number(app, "--experts", s.experts, "experts of each mixture", 1);
+  add_number(app, "--topk", s.topk, "experts that each token uses", 1);
+  add_number(app, "--capacity", s.capacity,
+             "slots of an expert relative to an even share; 0: the layer's own, with top_k none is ever dropped", 0);
+  add_number(app, "--slots", s.slots, "slots of each expert of a soft mixture; 0: as many as --capacity says", 0);
+  add_choice(app, "--router-noise", s.noise, "of routers that can have it, in training; own: the layer's",
+             {"own", "none", "gumbel", "gaussian", "jitter", "simple"});
+  add_number(app, "--dropout", s.dropout, "probability", 0, 0.99);
 }
 
 }  // namespace examples

@@ -3,20 +3,18 @@
 #include <algorithm>
 
 #include "core/autograd.h"
+#include "examples/training/terminal.h"
 #include "ops/cross_entropy.h"
 #include "ops/slice.h"
 
 namespace examples {
 
 void add_language_options(CLI::App& app, LanguageSettings& s) {
-  const auto number = [&](const char* name, i64& value, const char* help, i64 least) {
-    app.add_option(name, value, help)->capture_default_str()->check(CLI::Range(least, i64{1000000000}));
-  };
-  number("--layers", s.layers, "transformer blocks", 0);
-  number("--width", s.width, "channels of each position", 1);
-  number("--heads", s.heads, "attention heads; they share the width evenly", 1);
-  number("--block", s.block, "characters that the model sees at once", 1);
-  number("--batch", s.batch, "windows of text in each step", 1);
+  add_number(app, "--layers", s.layers, "transformer blocks", 0);
+  add_number(app, "--width", s.width, "channels of each position", 1);
+  add_number(app, "--heads", s.heads, "attention heads; they share the width evenly", 1);
+  add_number(app, "--block", s.block, "characters that the model sees at once", 1);
+  add_number(app, "--batch", s.batch, "windows of text in each step", 1);
   add_feed_forward_options(app, s.feed_forward);
 }
 

@@ -7,6 +7,7 @@
 #include "core/cuda.h"
 #include "core/device.h"
 #include "core/parallel.h"
+#include "examples/training/terminal.h"
 
 namespace examples {
 
@@ -33,20 +34,20 @@ std::string device_text() {
 
 namespace {
 
-void add_schedule_options(CLI::App& app, RunSettings& s, const auto& number) {
-  number("--steps", s.steps, "training steps", 0);
-  number("--lr", s.lr, "highest learning rate", 0, 10);
-  number("--warmup", s.warmup, "steps until the learning rate is at its highest", 0);
-  number("--weight-decay", s.weight_decay, "of matrices", 0, 10);
-  number("--clip", s.clip, "largest norm of all gradients together", 1e-9);
-  number("--balance", s.balance, "weight of losses that balance experts", 0);
-  number("--router-z", s.router_z, "weight of the router z loss", 0);
+void add_schedule_options(CLI::App& app, RunSettings& s) {
+  add_number(app, "--steps", s.steps, "training steps", 0);
+  add_number(app, "--lr", s.lr, "highest learning rate", 0, 10);
+  add_number(app, "--warmup", s.warmup, "steps until the learning rate is at its highest", 0);
+  add_number(app, "--weight-decay", s.weight_decay, "of matrices", 0, 10);
+  add_number(app, "--clip", s.clip, "largest norm of all gradients together", 1e-9);
+  add_number(app, "--balance", s.balance, "weight of losses that balance experts", 0);
+  add_number(app, "--router-z", s.router_z, "weight of the router z loss", 0);
   app.add_option("--seed", s.seed, "of weights, batches and dropout")->capture_default_str();
 }
 
-void add_file_options(CLI::App& app, RunSettings& s, const auto& number) {
+void add_file_options(CLI::App& app, RunSettings& s) {
   app.add_option("--checkpoint", s.checkpoint, "file to save to; \"\": none")->capture_default_str()->type_name("FILE");
-  number("--checkpoint-every", s.checkpoint_every, "steps between saves; 0: only at the end", 0);
+  add_number(app, "--checkpoint-every", s.checkpoint_every, "steps between saves; 0: only at the end", 0);
   app.add_flag("--resume", s.resume, "go on from the checkpoint, if there is one");
   app.add_option("--report", s.report, "page about the run; \"\": none; not given: the checkpoint's name, but .html")
       ->type_name("FILE");
@@ -55,17 +56,15 @@ void add_file_options(CLI::App& app, RunSettings& s, const auto& number) {
 }  // namespace
 
 void add_run_options(CLI::App& app, RunSettings& s) {
-  const auto number = [&](const char* name, auto& value, const char* help, double least, double most = 1e9) {
-    app.add_option(name, value, help)->capture_default_str()->check(CLI::Range(least, most));
-  };
-  add_schedule_options(app, s, number);
-  add_file_options(app, s, number);
-  number("--log-every", s.log_every, "steps between looks at the loss, which wait for a GPU; on a CPU: 1", 1);
-  number("--eval-every", s.eval_every, "steps between looks at validation data; 0: only at the end", 0);
-  number("--watch-every", s.watch_every, "steps between looks at what routers do, for the report; 0: never", 0);
-  app.add_option("--device", s.device, "where to train")->capture_default_str()->check(CLI::IsMember({"cpu", "cuda"}));
+  add_schedule_options(app, s);
+  add_file_options(app, s);
+  add_number(app, "--log-every", s.log_every, "steps between looks at the loss, which wait for a GPU; on a CPU: 1", 1);
+  add_number(app, "--eval-every", s.eval_every, "steps between looks at validation data; 0: only at the end", 0);
+  add_number(app, "--watch-every", s.watch_every, "steps between looks at what routers do, for the report; 0: never",
+             0);
+  add_choice(app, "--device", s.device, "where to train", {"cpu", "cuda"});
   app.add_flag("--graph", s.graph, "on a GPU: capture a step once, then replay it");
-  number("--threads", s.threads, "0: as many as there are cores", 0, 1024);
+  add_number(app, "--threads", s.threads, "0: as many as there are cores", 0, 1024);
   app.add_flag("--quiet", s.quiet, "no progress, only the result");
   app.add_flag("--json", s.json, "for machines: one JSON object per line (start, step, evaluation, result)");
 }

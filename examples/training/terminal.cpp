@@ -108,6 +108,16 @@ void with_hint(const std::string& hint, const std::function<void()>& body) {
   }
 }
 
+void add_choice(CLI::App& app, const char* name, std::string& value, const char* help,
+                const std::vector<std::string>& words) {
+  std::string text = fmt::format("{}; one of", help);
+  for (const std::string& word : words) text += " " + word;
+  app.add_option(name, value, text)
+      ->capture_default_str()
+      ->type_name("NAME")
+      ->check(CLI::IsMember(words).description(""));
+}
+
 void add_config_options(CLI::App& app) {
   app.set_config("--config", "", "read options from a file, as --write-config writes it; what is typed wins");
   app.add_option_function<std::string>(

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "core/fwd.h"
 
@@ -31,6 +32,19 @@ int run_program(CLI::App& app, int argc, const char* const* argv, const std::fun
 
 /// Does `body`; an Error of it gets " (<hint>)" at its end.
 void with_hint(const std::string& hint, const std::function<void()>& body);
+
+/// An option that takes a number of [least, most]; the help text shows its default.
+template <class T>
+void add_number(CLI::App& app, const char* name, T& value, const char* help, double least, double most = 1e9) {
+  app.add_option(name, value, help)
+      ->capture_default_str()
+      ->type_name("N")
+      ->check(CLI::Range(least, most).description(""));
+}
+
+/// An option that takes one of a few words.
+void add_choice(CLI::App& app, const char* name, std::string& value, const char* help,
+                const std::vector<std::string>& words);
 
 /// --config FILE and --write-config FILE, for programs with many options. What is typed goes before what a file says.
 void add_config_options(CLI::App& app);
