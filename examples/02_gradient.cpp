@@ -7,7 +7,7 @@
 //
 //   df/da  is about  (f(a + h) - f(a - h)) / (2 h)
 //
-// Three ways that share nothing and agree are a proof one can live with. All tests of this library do the same.
+// Three ways that share nothing and agree are hard to doubt. Every operation of this library is tested like this.
 #include "examples/lesson.h"
 
 using namespace moegrad;
@@ -45,8 +45,8 @@ int main() {
         std::abs(da - ta.grad().item()) < 1e-14 && std::abs(db_by_product - tb.grad().item()) < 1e-14);
 
   // ---- finite differences, and what h to take
-  say("Finite differences: the formula's own error shrinks with h^2, but the digits lost in f(a + h) - f(a - h) grow "
-      "with 1 / h. In between lies the best h, near 1e-5 for numbers of 16 digits:");
+  say("Finite differences: the formula's own error shrinks with h^2, but the digits lost in f(a + h) - f(a - h) "
+      "grow with 1 / h. In between lies the best h, near 1e-5 for numbers of 16 digits:");
   const auto error_of = [&](double h) { return std::abs((f(a + h, b) - f(a - h, b)) / (2 * h) - by_hand_a); };
   for (int digits = 1; digits <= 11; digits += 2) {
     const double error = error_of(std::pow(10, -digits));
@@ -79,8 +79,8 @@ int main() {
       differences[i][j].assign((loss(w.detach() + step) - loss(w.detach() - step)) / 2e-5);
     }
   check_equal("finite differences = autograd", differences, dw, 1e-8);
-  say("Differences cost two runs of L for each of the {} weights; autograd costs about two more runs for all of them "
-      "together, however many there are. That is why networks are trained by it.",
+  say("Differences cost two runs of L for each of the {} weights; autograd costs about two more runs for all of "
+      "them together, however many there are. That is why networks are trained by it.",
       w.size());
 
   // A step against the gradient makes the error smaller: this is training.

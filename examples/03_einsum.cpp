@@ -46,9 +46,8 @@ int main() {
   // Attention (arXiv:1706.03762) lets every position s score every position t of its sentence, once in each head h:
   const Tensor query = normal({2, 6, 2, 4}), key = normal({2, 6, 2, 4});  // [B, S, H, D / H]
   const Tensor scores = einsum("bshd,bthd->bhst", query, key);
-  say("Attention scores are one line: \"bshd,bthd->bhst\" has the shape {}. Position 5 of sentence 1 scores position 2 "
-      "in "
-      "head 0 by a scalar product over d:",
+  say("Attention scores are one line: \"bshd,bthd->bhst\" has the shape {}. Position 5 of sentence 1 scores "
+      "position 2 in head 0 by a scalar product over d:",
       to_string(scores.shape()));
   check_equal("an element of it = the scalar product", scores.index({1, 0, 5, 2}),
               sum(query.index({1, 5, 0}) * key.index({1, 2, 0})));
@@ -58,7 +57,8 @@ int main() {
   // [2, 2] one. Einsum counts multiplications and additions (FLOPs) of every order and takes the cheapest.
   const Tensor tall = normal({100, 2}), wide = normal({2, 100}), last = normal({100, 2});
   const EinsumPath path = einsum_path("ab,bc,cd->ad", {tall, wide, last});
-  say("einsum_path tells the plan without running it. For \"ab,bc,cd->ad\" with shapes [100, 2], [2, 100], [100, 2]:");
+  say("einsum_path tells the plan without running it. For \"ab,bc,cd->ad\" with shapes [100, 2], [2, 100], [100, "
+      "2]:");
   show(path.text());
   const double left_first = 2.0 * 100 * 2 * 100 + 2.0 * 100 * 100 * 2;  // 2 FLOPs for each of a b c, then of a c d
   say("From left to right it would be {:.0f} FLOPs, {:.0f} times as many.", left_first, left_first / path.flops);

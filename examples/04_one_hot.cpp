@@ -74,7 +74,8 @@ int main() {
   // ---- the gradient. slots_p = x_token(p), so what a loss wants of slot p it wants of token(p): a scatter.
   const Tensor leaf = x.detach().requires_grad_(), dslots = tensor({{10, 11}, {20, 21}, {30, 31}});
   const Tensor dx = grad(einsum("pn,nd->pd", dispatch, leaf), {leaf}, dslots)[0];
-  say("Backwards, row p of the slots' gradient is added to the token that slot p holds. The empty slot gives nothing:");
+  say("Backwards, row p of the slots' gradient is added to the token that slot p holds. The empty slot gives "
+      "nothing:");
   show("dslots", dslots);
   show("dx", dx);
   check_equal("dx = einsum(\"pn,pd->nd\", dispatch, dslots)", dx, einsum("pn,pd->nd", dispatch, dslots), 0);
@@ -109,7 +110,6 @@ int main() {
     flops_ratio_before = flops_ratio;
   }
   say("So the equation of the paper stays in the program, and the cost is that of copying rows: it grows with the "
-      "tokens, "
-      "not with their square. All mixtures of this library are written like this.");
+      "tokens, not with their square. All mixtures of this library are written like this.");
   return finish();
 }

@@ -88,10 +88,11 @@ int main() {
   const i64 tokens = 512, experts = 8;
   const Tensor popular = linspace(1, -1, experts, DType::f64);  // a constant preference for the first experts
   const Tensor many = random_normal({1, tokens, experts}, 0, 1, random.next(), DType::f64) + popular;
-  say("Now {} tokens, {} experts, {} choices, and the first experts are preferred. Choices dropped, and slots empty:",
+  say("Now {} tokens, {} experts, {} choices, and the first experts are preferred. Choices dropped, and slots "
+      "empty:",
       tokens, experts, K);
   double before = 1;
-  bool conserved = true, falling = true;
+  bool conserved = true, falling = true, by_loops = true;
   for (const double factor : {0.5, 1.0, 1.25, 1.5, 2.0, 3.0}) {
     const Routing m = route(router_of(experts, K, {.factor = factor}), many);
     const double choices = double(tokens * K), lost = sum(m.dropped).item() / choices;
@@ -100,17 +101,18 @@ int main() {
                      bar(lost, 1)));
     conserved &= sum(m.load).item() + sum(m.dropped).item() == choices;
     falling &= lost <= before;
+    by_loops &= fill_slots(m.chosen[0], experts, m.slots_per_expert()) == m.token[0].to_vector<i64>();
     before = lost;
   }
   check("every choice is either in a slot or dropped", conserved);
+  check("the three loops fill the slots in the same way, each time", by_loops);
   check("more capacity drops less, and wastes more slots", falling);
 
   // ---- without capacity: as many slots as choices, sorted by expert; experts get as many rows as chose them
   const Routing roomy = route(router_of(experts, K, {.slots = tokens}), many);
   const Routing dropless = route(router_of(experts, K, {}), many);
-  say("Dropless routing (arXiv:2211.15841) gives each choice a slot and sorts the slots by expert: no waste, no loss, "
-      "but "
-      "experts of uneven size. Its {} slots, against {} if every expert had room for all:",
+  say("Dropless routing (arXiv:2211.15841) gives each choice a slot and sorts the slots by expert: no waste, no "
+      "loss, but experts of uneven size. Its {} slots, against {} if every expert had room for all:",
       dropless.token.dim(1), roomy.token.dim(1));
   check("dropless has exactly N K slots", dropless.token.dim(1) == tokens * K);
   check("neither drops", sum(roomy.dropped).item() == 0 && sum(dropless.dropped).item() == 0);
@@ -123,9 +125,8 @@ int main() {
   // ---- who is served first matters: in the order of best gates, what is lost weighs less (arXiv:2106.05974)
   const double first_come = gates_lost(route(router_of(experts, K, {.factor = 1}), many));
   const double best_gate = gates_lost(route(router_of(experts, K, {.factor = 1}, Priority::best_gate), many));
-  say("At factor 1, tokens served in their order lose gates of {:.0f} in all; served by their best gate, {:.0f}. (But "
-      "then "
-      "a token's place depends on those behind it, which a language model must not: lesson 8.)",
+  say("At factor 1, tokens served in their order lose gates of {:.0f} in all; served by their best gate, {:.0f}. "
+      "(But then a token's place depends on those behind it, which a language model must not: lesson 8.)",
       first_come, best_gate);
   check("serving the most certain tokens first loses less", best_gate < first_come);
   return finish();

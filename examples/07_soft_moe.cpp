@@ -84,9 +84,8 @@ int main() {
   const Tensor own = stack({transpose(weight("experts.0.weight")), transpose(weight("experts.1.weight")),
                             transpose(weight("experts.2.weight"))},
                            0);
-  say("With lengths divided out, logits lie between -scale and scale, however wide the tokens are. SoftMoEWrapper does "
-      "so "
-      "and takes any layer as an expert:");
+  say("With lengths divided out, logits lie between -scale and scale, however wide the tokens are. SoftMoEWrapper "
+      "does so and takes any layer as an expert:");
   check("the cosines lie in [-1, 1]", amax(abs(cosine)).item() <= 1);
   check_equal("two softmaxes = SoftMoEWrapper", soft_moe(x, scale * cosine, own), wrapper.forward(x, context));
 
@@ -127,7 +126,6 @@ int main() {
       flops(2, 4), flops(8, 1));
   check("four times the experts, the same work", flops(2, 4) == flops(8, 1));
   say("The price: every slot has seen every token, also later ones. For images that is fine. A language model that "
-      "writes "
-      "word by word must not see the future (lesson 8).");
+      "writes word by word must not see the future (lesson 8).");
   return finish();
 }

@@ -68,9 +68,8 @@ int main() {
   i64 first = S;
   for (i64 s = S - 2; s >= 0; --s)
     if (moved[s].item() > 0) first = s;
-  say("Now only the last token changes, to one with a huge score. It takes a place in the block, so another token must "
-      "go "
-      "around. y changes at position {}, though x before position {} is the same.",
+  say("Now only the last token changes, to one with a huge score. It takes a place in the block, so another token "
+      "must go around. y changes at position {}, though x before position {} is the same.",
       first, S - 1);
   check("an earlier position has seen the future", first < S - 1);
 
@@ -110,9 +109,8 @@ int main() {
       count_nonzero(gt(einsum("bsd,d->bs", random_normal({1, 1200, D}, 0, 1, random.next(), DType::f64), w),
                        scalar(t, DType::f64)))
           .item());
-  say("Of 1200 other tokens {:.0f} % pass it, where the rank let {:.0f} % pass: how many do is right on average only, "
-      "and for "
-      "that t must be taken from many sequences, not from one.",
+  say("Of 1200 other tokens {:.0f} % pass it, where the rank let {:.0f} % pass: how many do is right on average "
+      "only, and for that t must be taken from many sequences, not from one.",
       100 * double(passing) / 1200, 100 * double(C) / double(S));
   return finish();
 }

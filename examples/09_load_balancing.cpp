@@ -10,6 +10,8 @@
 //   a rule   experts choose tokens (lesson 5): the loads (tokens of each expert) are equal by construction.
 //
 // A tiny mixture is trained four times, with no cure and with each. Letters: N tokens, D numbers per token, E experts.
+#include <map>
+
 #include "examples/lesson.h"
 
 using namespace moegrad;
@@ -111,8 +113,7 @@ int main() {
   const double even = 1.0 / E;
   const auto idle = std::count_if(none.load.begin(), none.load.end(), [&](double share) { return share < even / 10; });
   say("Without a cure some experts idle, and those that work must each solve several kinds of tokens, badly. With "
-      "either "
-      "cure the experts share the work, and as there are as many as kinds, the error is smaller, too.");
+      "either cure the experts share the work, and as there are as many as kinds, the error is smaller, too.");
   check("without a cure, at least three of the eight experts idle", idle >= 3);
   check("and one has more than three times an even share", none.most() > 3 * even);
   check("with the loss, every share is between half and twice an even one",
@@ -122,10 +123,8 @@ int main() {
   check("both make the error smaller than without", loss.error < none.error && bias.error < none.error);
   check("with expert choice, all shares are equal at every step",
         *std::max_element(rule.busiest.begin(), rule.busiest.end()) < even + 1e-6 && rule.least() > even - 1e-6);
-  say("Expert choice is perfectly even, but some tokens are picked by nobody and get 0; more capacity mends that, at "
-      "the "
-      "price of more work. (Here the kinds of tokens are equally frequent. Where they are not, even loads and a small "
-      "error "
-      "are different aims, and the weight of the loss is the exchange rate.)");
+  say("Expert choice is perfectly even, but some tokens are picked by nobody and get 0; more capacity mends that, "
+      "at the price of more work. (Here the kinds of tokens are equally frequent. Where they are not, even loads "
+      "and a small error are different aims, and the weight of the loss is the exchange rate.)");
   return finish();
 }

@@ -95,8 +95,7 @@ int main() {
   const double jump = loss(start + after * v).item() - loss(start + before * v).item();
   say("Along v a choice flips at t = {:.6f}: {}.", after, here.difference(routes_at(after)));
   say("There L jumps by {:.4f}, because the token's old and new expert answer differently. A difference across the "
-      "jump "
-      "measures the jump, not a slope, and grows without end as h shrinks:",
+      "jump measures the jump, not a slope, and grows without end as h shrinks:",
       jump);
   std::vector<double> quotients;
   for (const double step : {1e-3, 1e-5, 1e-7}) {

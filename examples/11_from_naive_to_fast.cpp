@@ -66,7 +66,6 @@ void on_all_cores(const float* a, const float* b, float* y) {
 
 int main() {
   begin(11, "from a naive kernel to the library's, in four measured steps");
-  const DeviceScope on_cpu(Device::cpu);
   Random random(11);
   const Tensor a = random_normal({n, n}, 0, 1, random.next()), b = random_normal({n, n}, 0, 1, random.next());
   const Matrix a_numbers = a.to_vector<float>(), b_numbers = b.to_vector<float>();
@@ -92,26 +91,24 @@ int main() {
   for (const Step& step : {Step{"0 the definition", naive}, Step{"1 along rows", by_rows},
                            Step{"2 tiles in registers", in_tiles}, Step{"3 on all cores", on_all_cores}}) {
     Matrix y(n * n, std::numeric_limits<float>::quiet_NaN());  // a number that was forgotten would show
-    report(step.name, milliseconds(5, [&] { step.run(a_numbers.data(), b_numbers.data(), y.data()); }));
+    report(step.name, milliseconds(3, [&] { step.run(a_numbers.data(), b_numbers.data(), y.data()); }));
     check(fmt::format("step {}: every element is right, up to rounding", step.name), right(from_vector(y, {n, n})));
   }
   Tensor y;
   report("4 the library: matmul", milliseconds(10, [&] { y = matmul(a, b); }));
   check("step 4 the library: every element is right, up to rounding", right(y));
 
-  say("The library calls OpenBLAS here. It does what step 3 does and two things more: it copies parts of a and b into "
-      "the "
-      "order in which its tiles read them, sized for each level of cache, and its tile is written by hand for each "
-      "kind of "
-      "processor. Kernels of this library that no BLAS has (softmax, norms, gathers) are written like steps 1 to 3.");
+  say("The library calls OpenBLAS here. It does what step 3 does and two things more: it copies parts of a and b "
+      "into the order in which its tiles read them, sized for each level of cache, and its tile is written by hand "
+      "for each kind of processor. Kernels of this library that no BLAS has (softmax, norms, gathers) are written "
+      "like steps 1 to 3.");
 
   // The same reasoning tells which operations cannot be made fast by tiles: those that use each number once. Their limit is
   // how fast memory is read, and the way out is to do more with a number while it is there (lesson 12: softmax).
   const Tensor large = random_normal({1 << 24}, 0, 1, random.next());
   const double sum_ms = milliseconds(3, [&] { sum(large); });
-  say("In the product each number is used n = {} times. A sum uses it once: over 16 million numbers, in {:.1f} ms, it "
-      "does "
-      "{:.1f} GFLOP/s, because it must read {:.1f} GB/s for them.",
+  say("In the product each number is used n = {} times. A sum uses it once: over 16 million numbers, in {:.1f} ms, "
+      "it does {:.1f} GFLOP/s, because it must read {:.1f} GB/s for them.",
       n, sum_ms, 1e-6 * double(large.size()) / sum_ms, 4e-6 * double(large.size()) / sum_ms);
   check("the sum is right, up to rounding",
         std::abs(sum(large).item() - sum(cast(large, DType::f64)).item()) < 1e-7 * sum(abs(large)).item());
