@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "nn/inspect/model_summary.h"
+
 namespace examples {
 namespace {
 
@@ -76,18 +78,107 @@ Report::Section learning_section(const RunRecord& record, const RunSettings& set
   return section;
 }
 
+// ---- routers
+
+namespace {
+
+// A note for the first of several figures of a kind.
+template <class F> void add_noted(Report::Section& section, std::vector<F> figures, const char* note) {
+  if (!figures.empty()) figures.front().note = note;
+  for (F& figure : figures) section.figures.push_back(std::move(figure));
+}
+
+bool all_zero(const LineChart& chart) {
+  for (const Series& curve : chart.series)
+    for (const double y : curve.y)
+      if (y != 0) return false;
+  return true;
+}
+
+// A curve that is 0 throughout is a sentence.
+void add_curve(Report::Section& section, LineChart chart, const char* note, const char* if_zero) {
+  if (chart.series.empty()) return;
+  if (all_zero(chart)) {
+    section.text += fmt::format(" {}", if_zero);
+    return;
+  }
+  chart.note = note;
+  section.figures.push_back(std::move(chart));
+}
+
+std::vector<HeatMap> loads_over_time(const LoadHistory& loads) {
+  std::vector<HeatMap> maps;
+  for (const std::string& layer : loads.layers()) {
+    HeatMap map = loads.load(layer);
+    if (map.rows.size() < 2) continue;
+    map.title += " over time";
+    map.level_name = "even share";
+    maps.push_back(std::move(map));
+  }
+  return maps;
+}
+
+std::vector<HeatMap> loads_by_position(const LoadStatistics& loads) {
+  std::vector<HeatMap> maps;
+  for (const LayerLoad& layer : loads.layers())
+    if (!layer.load_at.empty()) maps.push_back(position_load(layer));
+  return maps;
+}
+
+}  // namespace
+
 Report::Section routing_section(const RunRecord& record, const LoadStatistics& loads) {
   Report::Section section{.heading = "What the routers do"};
   if (loads.layers().empty()) return section;
   section.text =
       "Over time: a fixed piece of validation data, looked at again and again. By expert and by position: all "
       "validation data, with the final model.";
-  for (Figure& figure : record.loads.figures()) section.figures.push_back(std::move(figure));
-  for (BarChart& chart : expert_load_charts(loads)) section.figures.push_back(std::move(chart));
-  for (const LayerLoad& layer : loads.layers())
-    if (!layer.load_at.empty()) section.figures.push_back(position_load(layer));
+  add_noted(section, loads_over_time(record.loads),
+            "A row that goes dark is an expert that the router forgets; even rows are a balance that holds.");
+  add_curve(section, record.loads.dropped(),
+            "Choices that found no slot; where experts choose, tokens that nobody took: they pass the layer unchanged.",
+            "No token was dropped at any look.");
+  add_curve(section, record.loads.entropy(),
+            "How undecided routers are: 0 where they are certain, the logarithm of the number of experts where all are "
+            "alike to them.",
+            "");
+  add_curve(section, record.loads.dead_experts(), "Experts that got no token of the piece, in each layer.",
+            "Every expert had tokens at every look.");
+  add_noted(section, expert_load_charts(loads), "What each expert does of the layer's work, beside an even share.");
+  add_noted(section, loads_by_position(loads),
+            "Columns that differ are places in a sequence that have experts of their own; even rows mean that only the "
+            "content counts.");
   section.figures.push_back(imbalance_table(loads));
   return section;
+}
+
+Report::Section gradient_section(const RunRecord& record) {
+  Report::Section section{.heading = "What the routers learn from",
+                          .text =
+                              "The gradient of a router is a sum: of the task's, of every auxiliary loss's with its "
+                              "weight, and of what noise adds. Two parts at more than 90 degrees work against "
+                              "each other."};
+  std::vector<std::string> parameters = record.gradients.parameters();
+  if (parameters.size() > 4) parameters = {parameters.front(), parameters.back()};
+  for (const std::string& parameter : parameters) {
+    section.figures.push_back(record.gradients.norms(parameter));
+    section.figures.push_back(record.gradients.angles(parameter));
+  }
+  return section;
+}
+
+Report::Section model_section(TrainingTask& task) {
+  Random random(1);  // for routers that draw in evaluation, too
+  const ModelSummary summary = model_summary(task.model(), [&](Context& context) {
+    context.random = &random;
+    return task.loss(context);
+  });
+  Table table = summary.table();
+  table.note = fmt::format(
+      "Of one forward pass over a training batch of {} {}, its loss included; kept are the values that a backward pass "
+      "needs.",
+      task.items_per_step(), task.items());
+  return {.heading = "The model", .figures = {std::move(table)}};
 }
 
 Report::Section settings_section(const CLI::App& app) {

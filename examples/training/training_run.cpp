@@ -55,7 +55,8 @@ void TrainingRun::learn() {
   latest_ = {{"loss", loss.detach()}};
   Tensor total = loss;
   for (const auto& [name, value] : context.losses) {
-    total = total + value * settings_.weight_of(name);
+    weights_[name] = settings_.weight_of(name);
+    total = total + value * weights_[name];
     latest_.push_back({name, value.detach()});
   }
   total.backward();
@@ -100,6 +101,28 @@ void TrainingRun::watch() {
   if (routes_) record_.loads.add(step_, maps.all());
 }
 
+namespace {
+
+// The names of a model's router parameters, as a pattern; "": it has none.
+std::string router_pattern(Module& model) {
+  for (const char* part : {"router", "gate.to_gates", "slot_embeds", "phi"})
+    for (const Member& m : model.named_parameters())
+      if (m.name.find(part) != std::string::npos) return fmt::format("*{}*", part);
+  return "";
+}
+
+}  // namespace
+
+// Not beside a graph: its random stream lies on the GPU and belongs to the replays.
+void TrainingRun::split_gradients() {
+  const std::string pattern = router_pattern(task_.model());
+  if (pattern.empty() || settings_.graph) return;
+  const Random& random = task_.state(optimizer_, schedule_, step_).random;
+  record_.gradients.add(
+      step_, router_gradients(task_.model(), random, [this](Context& context) { return task_.loss(context); },
+                              {.parameters = pattern, .weights = weights_}));
+}
+
 void TrainingRun::save() {
   if (settings_.checkpoint.empty()) return;
   Notes notes = notes_;
@@ -139,6 +162,7 @@ bool TrainingRun::run() {
     if (evaluates) {
       const Values values = task_.evaluate();
       for (const auto& [name, value] : values) record_.scalars.add(step_, name, std::get<double>(value));
+      split_gradients();
       progress_.evaluation(step_, values);
     }
     if (saves) save();

@@ -35,6 +35,9 @@ struct TrainingTask {
 /// Trains with AdamW (decay of matrices, beta2 0.99), a warm-up, then a cosine, gradients clipped by their norm.
 ///   Goes on   --resume: from the checkpoint, bit for bit as if the run had not stopped; its record with it
 ///   Capture   --graph: the first step is done by itself, the second is recorded, and replayed from then on
+///   Looks     at the loss in every step (on a GPU every --log-every, as it waits); at routers every --watch-every; at
+///             validation data and the parts of the routers' gradients every --eval-every. None of them changes a bit
+///             of the training
 ///   Errors    Error: the loss is not finite; IoError: the checkpoint cannot be read or written, or was made with other
 ///             `notes`
 class TrainingRun {
@@ -56,6 +59,7 @@ class TrainingRun {
   void learn();
   void look(bool record);
   void watch();
+  void split_gradients();
   void save();
   void show();
   bool every(i64 n) const { return n > 0 && step_ % n == 0; }
@@ -68,6 +72,7 @@ class TrainingRun {
   CosineSchedule schedule_;
   i64 step_ = 0, first_step_ = 0;
   std::vector<NamedTensor> latest_;        // scalars of the latest step: its loss, ..
+  std::map<std::string, double> weights_;  // of the auxiliary losses that the model adds
   Tensor smooth_ = zeros({}, DType::f64);  // moving average of the loss, from 0
   double smooth_loss_ = 0;
   std::optional<Graph> graph_;

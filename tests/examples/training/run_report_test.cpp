@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include "examples/training/language_task.h"
+
 using namespace examples;
 
 namespace {
@@ -38,6 +40,27 @@ TEST_CASE("learning section: every curve that was recorded has its place") {
 
 TEST_CASE("routing section: nothing without a mixture") {
   CHECK(routing_section(recorded(3), LoadStatistics()).figures.empty());
+}
+
+TEST_CASE("gradient and model sections: of a mixture that was trained a little") {
+  LanguageTask task({.feed_forward = {.hidden = 8, .experts = 4}, .layers = 1, .width = 8, .heads = 2, .block = 8},
+                    std::string(400, 'a') + std::string(400, 'b'), 1);
+  Progress quiet(Progress::Output::quiet);
+  TrainingRun run(task, {.steps = 5, .log_every = 1, .eval_every = 2}, {}, quiet);
+  REQUIRE(run.run());
+  const Report::Section gradients = gradient_section(run.record());
+  CHECK(gradients.figures.size() == 2);
+  const LineChart& norms = std::get<LineChart>(gradients.figures.at(0));
+  REQUIRE_FALSE(norms.series.empty());
+  CHECK(norms.series.front().x == std::vector<double>{2, 4});
+
+  const Table layers = std::get<Table>(model_section(task).figures.at(0));
+  CHECK(layers.rows.size() >= 5);
+  LoadStatistics loads(8);
+  task.nats(100, &loads);
+  const std::vector<std::string> names = titles(routing_section(run.record(), loads));
+  CHECK(names.front() == "Load of blocks.0.feed_forward over time");
+  CHECK(names.back() == "Load of experts");
 }
 
 TEST_CASE("settings section: what was set stands before what was not") {

@@ -105,6 +105,8 @@ TEST_CASE("training run: stopped and resumed, its checkpoint and its record are 
   const RunRecord resumed = train(folder.file("stopped"), 24, true);
   CHECK(resumed.scalars.text() == calm.scalars.text());
   CHECK(resumed.loads.text() == calm.loads.text());
+  CHECK(resumed.gradients.text() == calm.gradients.text());
+  CHECK_FALSE(calm.gradients.parameters().empty());
   CHECK(read_file(folder.file("stopped")) == read_file(folder.file("calm")));
 }
 
