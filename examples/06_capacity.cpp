@@ -27,7 +27,7 @@ Routing route(const TopKRouter& router, const Tensor& logits) {
   return router.route(logits, {}, context);
 }
 
-// The rule above in three lines: which token is in which slot, -1 = empty. chosen [N, K].
+// The rule above as two loops: which token is in which slot, -1 = empty. chosen [N, K].
 std::vector<i64> fill_slots(const Tensor& chosen, i64 experts, i64 capacity) {
   std::vector<i64> slot(static_cast<std::size_t>(experts * capacity), -1), used(static_cast<std::size_t>(experts), 0);
   for (i64 k = 0; k < chosen.dim(1); ++k)
@@ -69,7 +69,7 @@ int main() {
     }
     show(line);
   }
-  check("three loops fill the slots in the same way", by_hand == r.token[0].to_vector<i64>());
+  check("two loops fill the slots in the same way", by_hand == r.token[0].to_vector<i64>());
   const std::vector<i64> dropped = r.dropped[0].to_vector<i64>();
   check("token 3's second choice was expert 0, full by then: dropped", dropped == std::vector<i64>{0, 0, 0, 1, 0, 0});
 
@@ -105,7 +105,7 @@ int main() {
     before = lost;
   }
   check("every choice is either in a slot or dropped", conserved);
-  check("the three loops fill the slots in the same way, each time", by_loops);
+  check("the two loops fill the slots in the same way, each time", by_loops);
   check("more capacity drops less, and wastes more slots", falling);
 
   // ---- without capacity: as many slots as choices, sorted by expert; experts get as many rows as chose them
