@@ -55,8 +55,10 @@ std::string figure_html(const Placed& p) {
                   empty ? " data-empty=\"true\"" : "", p.drawn.wide ? " class=\"wide\"" : "");
   out += fmt::format("<figcaption>{}</figcaption>\n", escape(p.title));
   out += empty ? "<div class=\"empty\">no data yet</div>\n" : p.drawn.body;
-  if (!p.note.empty()) out += fmt::format("<p class=\"note\">{}</p>\n", escape(p.note));
-  return out + "</figure>\n";
+  const std::string gap = p.note.empty() || p.drawn.remark.empty() ? "" : " ";
+  if (const std::string note = p.note + gap + p.drawn.remark; !note.empty())
+    out += fmt::format("<p class=\"note\">{}</p>\n", escape(note));
+  return out + p.drawn.data + "</figure>\n";
 }
 
 std::string head_html(const Report& r, i64 categories) {

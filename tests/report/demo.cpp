@@ -113,7 +113,7 @@ BarChart per_expert(i64 experts, std::mt19937& engine) {
                  .level_name = "even share"};
   for (i64 e = 0; e < experts; ++e) {
     chart.labels.push_back(std::to_string(e));
-    chart.groups[0].values.push_back((1 + 0.8 * noise(engine)) / static_cast<double>(experts));
+    chart.groups[0].values.push_back((1.1 + 0.5 * noise(engine)) / static_cast<double>(experts));
   }
   return chart;
 }

@@ -48,7 +48,8 @@ bool far_from_one(double value) { return value != 0 && (std::abs(value) < 1e-4 |
 
 int exponent(double value) { return static_cast<int>(std::floor(std::log10(value) + 1e-9)); }
 
-double round_step(double range, int count) {
+double round_step(double range, int count, bool whole = false) {
+  if (whole && range <= count) return 1;
   const double rough = range / count;
   const double power = std::pow(10.0, std::floor(std::log10(rough)));
   for (const double factor : {1.0, 2.0, 5.0})
@@ -112,8 +113,8 @@ double Axis::at(double value) const {
   return (value - low) / (high - low);
 }
 
-std::vector<double> round_ticks(double low, double high, int count) {
-  const double step = round_step(high - low, count);
+std::vector<double> round_ticks(double low, double high, int count, bool whole) {
+  const double step = round_step(high - low, count, whole);
   std::vector<double> ticks;
   const double first = std::ceil(low / step - 1e-9);
   for (double i = first; i * step <= high + step * 1e-9 && ticks.size() < 100; ++i)
@@ -129,8 +130,10 @@ std::vector<std::string> tick_labels(const std::vector<double>& ticks) {
   }
   if (step == 0) step = most;
   std::vector<std::string> labels;
-  const Unit unit = unit_of(most);
-  const int digits = step > 0 ? std::max(0, static_cast<int>(-std::floor(std::log10(step / unit.size) + 1e-9))) : 0;
+  Unit unit = unit_of(most);
+  const auto places = [&] { return step > 0 ? std::max(0, -exponent(step / unit.size)) : 0; };
+  if (places() > 3) unit = {1, ""};  // "1000000.2" rather than "1.0000002M"
+  const int digits = places();
   for (const double t : ticks) {
     if (t == 0)
       labels.push_back("0");
@@ -142,7 +145,7 @@ std::vector<std::string> tick_labels(const std::vector<double>& ticks) {
   return labels;
 }
 
-Axis position_axis(double low, double high) {
+Axis position_axis(double low, double high, bool whole) {
   Axis axis{.low = low, .high = high};
   if (same(low, high)) {
     const double room = low == 0 ? 1 : std::abs(low) / 2;
@@ -150,7 +153,11 @@ Axis position_axis(double low, double high) {
     axis.high = low + room;
     axis.ticks = {low};
   } else {
-    axis.ticks = round_ticks(low, high, 7);
+    const double step = round_step(high - low, 7),
+                 near = 0.03 * (high - low);  // steps that begin at 1 and end at 49,999
+    if (low > 0 && low < near) axis.low = 0;
+    if (const double end = std::ceil(high / step - 1e-9) * step; end - high < near) axis.high = end;
+    axis.ticks = round_ticks(axis.low, axis.high, 7, whole);
   }
   axis.labels = tick_labels(axis.ticks);
   return axis;

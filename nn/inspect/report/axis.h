@@ -19,14 +19,15 @@ struct Axis {
   double at(double value) const;
 };
 
-/// About `count` multiples of 1, 2 or 5 times a power of ten within [low, high].
-std::vector<double> round_ticks(double low, double high, int count);
+/// About `count` multiples of 1, 2 or 5 times a power of ten within [low, high]; with `whole`, of whole numbers.
+std::vector<double> round_ticks(double low, double high, int count, bool whole = false);
 
 /// The labels of ticks that lie `step` apart: as many digits as tell them apart.
 std::vector<std::string> tick_labels(const std::vector<double>& ticks);
 
-/// An axis with both ends as given, for steps and positions. One value alone gets room on both sides.
-Axis position_axis(double low, double high);
+/// An axis from low to high, for steps and positions; an end that is almost round, or 0, becomes so. One value alone gets room on both sides.
+/// With `whole`, between whole numbers there are no ticks.
+Axis position_axis(double low, double high, bool whole = false);
 
 /// An axis that holds [low, high] and ends at round numbers; from 0 where the values come near it. With `log`, low must
 /// be positive, and the ticks are powers of ten, or 1, 2, 5 of each where these are few.

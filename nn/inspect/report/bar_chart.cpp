@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nn/inspect/report/html.h"
+#include "nn/inspect/report/lying_bars.h"
 
 namespace moegrad::report {
 namespace {
@@ -26,19 +27,6 @@ void check(const BarChart& chart) {
              fmt::format("{} labels and group '{}' with {}, {} and {}", chart.labels.size(), g.name, g.values.size(),
                          g.low.size(), g.high.size()));
   }
-}
-
-// From 0, or the lowest value below it, to the highest.
-Axis axis_of(const BarChart& chart) {
-  double low = 0, high = 0;
-  const auto take = [&](double v) {
-    if (std::isfinite(v)) low = std::min(low, v), high = std::max(high, v);
-  };
-  take(chart.level);
-  for (const Group& g : chart.groups)
-    for (const auto* values : {&g.values, &g.low, &g.high})
-      for (const double v : *values) take(v);
-  return value_axis(low, high);
 }
 
 bool lying(const BarChart& chart) {
@@ -91,42 +79,33 @@ Ticks label_ticks(const BarChart& chart) {
   return ticks;
 }
 
+// What the bars are worth, above them, where that does not crowd.
+std::string values_html(const BarChart& chart, const Axis& axis) {
+  if (chart.groups.size() != 1 || chart.labels.size() > 8 || !chart.groups[0].low.empty()) return "";
+  std::string out;
+  const std::size_t n = chart.labels.size();
+  for (std::size_t i = 0; i < n; ++i) {
+    const double v = chart.groups[0].values[i];
+    const Slot s = slot(chart, i, 0);
+    if (std::isfinite(v))
+      out += fmt::format("<span class=\"bv{}{}\" style=\"left:{:.4g}%;top:{:.4g}%\">{}</span>", v < 0 ? " below" : "",
+                         n > 5 ? " tight" : "", 100 * (s.left + s.width / 2), 100 * (1 - axis.at(v)), number(v, 3));
+  }
+  return out;
+}
+
 std::string upright(const BarChart& chart, const Axis& axis, const std::string& what) {
   std::string svg;
   for (std::size_t k = 0; k < chart.groups.size(); ++k) svg += upright_group(chart, axis, k);
   svg += fmt::format("<path class=\"zero\" d=\"M0 {0:.0f}H{1:.0f}\"/>", (1 - axis.at(0)) * kBox, kBox);
   if (std::isfinite(chart.level))
     svg += fmt::format("<path class=\"level\" d=\"M0 {:.0f}H{:.0f}\"/>", (1 - axis.at(chart.level)) * kBox, kBox);
-  return plot_html({.what = what, .y_label = chart.y_label, .x = label_ticks(chart), .y = ticks_of(axis), .svg = svg});
-}
-
-// One bar with its value, from left to right.
-std::string lying_bar(const BarChart& chart, const Axis& axis, std::size_t i, std::size_t k) {
-  const Group& g = chart.groups[k];
-  const double v = g.values[i], zero = axis.at(0);
-  if (!std::isfinite(v))
-    return "<div class=\"hbar\"><span class=\"track\"></span><span class=\"value\">\u2013</span></div>";
-  const double left = std::min(zero, axis.at(v)), width = std::abs(axis.at(v) - zero);
-  std::string marks;
-  if (!g.low.empty() && std::isfinite(g.low[i]) && std::isfinite(g.high[i]))
-    marks += fmt::format("<u style=\"left:{:.4g}%;width:{:.4g}%\"></u>", 100 * axis.at(g.low[i]),
-                         100 * (axis.at(g.high[i]) - axis.at(g.low[i])));
-  if (std::isfinite(chart.level)) marks += fmt::format("<s style=\"left:{:.4g}%\"></s>", 100 * axis.at(chart.level));
-  return fmt::format(
-      "<div class=\"hbar\"><span class=\"track\"><i class=\"e{}\" style=\"left:{:.4g}%;width:{:.4g}%\"></i>"
-      "{}</span><span class=\"value\">{}</span></div>",
-      k, 100 * left, 100 * width, marks, number(v));
-}
-
-std::string lying_bars(const BarChart& chart, const Axis& axis, const std::string& what) {
-  std::string out = fmt::format("<div class=\"yl\">{}</div><div class=\"hbars\" role=\"img\" aria-label=\"{}\">",
-                                escape(chart.y_label), escape(what));
-  for (std::size_t i = 0; i < chart.labels.size(); ++i) {
-    out += fmt::format("<div class=\"hl\">{}</div><div>", escape(chart.labels[i]));
-    for (std::size_t k = 0; k < chart.groups.size(); ++k) out += lying_bar(chart, axis, i, k);
-    out += "</div>";
-  }
-  return out + "</div>\n";
+  return plot_html({.what = what,
+                    .y_label = chart.y_label,
+                    .x = label_ticks(chart),
+                    .y = ticks_of(axis),
+                    .svg = svg,
+                    .over = values_html(chart, axis)});
 }
 
 std::string legend(const BarChart& chart) {
@@ -134,7 +113,8 @@ std::string legend(const BarChart& chart) {
   if (chart.groups.size() > 1)
     for (std::size_t k = 0; k < chart.groups.size(); ++k)
       entries.push_back({chart.groups[k].name, static_cast<i64>(k)});
-  if (std::isfinite(chart.level)) entries.push_back({fmt::format("{} {}", chart.level_name, number(chart.level)), -1});
+  if (std::isfinite(chart.level))
+    entries.push_back({fmt::format("{} {}", chart.level_name, number(chart.level, 3)), -1});
   return legend_html(entries);
 }
 
@@ -172,11 +152,11 @@ Drawn draw(const BarChart& chart) {
   for (const Group& g : chart.groups)
     drawn.points += std::count_if(g.values.begin(), g.values.end(), [](double v) { return std::isfinite(v); });
   if (drawn.points == 0) return drawn;
-  const Axis axis = axis_of(chart);
+  const Axis axis = axis_from_zero(chart);
   const std::string what = fmt::format("{}: {} of {} bars, axis from {} to {}", chart.title, chart.y_label,
                                        drawn.points, number(axis.low), number(axis.high));
-  drawn.body = legend(chart) + (lying(chart) ? lying_bars(chart, axis, what) : upright(chart, axis, what)) +
-               table(chart) + data_element(data(chart));
+  drawn.body = legend(chart) + (lying(chart) ? lying_bars(chart, what) : upright(chart, axis, what));
+  drawn.data = table(chart) + data_element(data(chart));
   return drawn;
 }
 

@@ -67,8 +67,9 @@ Drawn draw(const DepthMap& map) {
   const Scale scale = scale_of(map);
   const std::string what =
       fmt::format("{}: {} of {} pairs of token and layer are passed", map.title, passing, drawn.points);
-  drawn.body = colour_bar("gate (empty: the token goes around)", scale.low, scale.high, kNoValue, "") +
-               grid_html(map, scale, what) + data_element(data(map));
+  drawn.body = colour_bar({.what = "gate (empty: the token goes around)", .low = scale.low, .high = scale.high}) +
+               grid_html(map, scale, what);
+  drawn.data = data_element(data(map));
   return drawn;
 }
 

@@ -14,8 +14,11 @@ namespace {
 
 constexpr std::size_t kTableCells = 1200;
 
-i64 characters(const std::string& text) {
-  return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; });
+// The width of a label in widths of a digit: letters and minus signs are wider.
+double width_of(const std::string& label) {
+  const auto first_byte = [](char c) { return (c & 0xC0) != 0x80; };
+  const bool plain = label.find_first_not_of("0123456789.,") == std::string::npos;
+  return static_cast<double>(std::count_if(label.begin(), label.end(), first_byte)) + (plain ? 0 : 1);
 }
 
 std::string lines(const Plot& plot) {
@@ -60,11 +63,11 @@ Ticks ticks_of(const Axis& axis) {
 }
 
 std::string plot_html(const Plot& plot) {
-  i64 gutter = 1;
-  for (const std::string& label : plot.y.labels) gutter = std::max(gutter, characters(label));
-  std::string out = fmt::format("<div class=\"chart\" style=\"--gutter:{}ch\">", std::min<i64>(gutter, 18));
+  double gutter = 1;
+  for (const std::string& label : plot.y.labels) gutter = std::max(gutter, width_of(label));
+  std::string out = fmt::format("<div class=\"chart\" style=\"--gutter:{}ch\">", std::min(gutter, 18.0));
   if (!plot.y_label.empty()) out += fmt::format("<div class=\"yl\">{}</div>", escape(plot.y_label));
-  out += fmt::format("<div class=\"plot\" role=\"img\" tabindex=\"0\" aria-label=\"{}\" style=\"height:{}px\">{}",
+  out += fmt::format("<div class=\"plot\" role=\"img\" tabindex=\"0\" aria-label=\"{}\" style=\"min-height:{}px\">{}",
                      escape(plot.what), plot.height, plot.under);
   out += fmt::format("<svg viewBox=\"0 0 {0} {0}\" preserveAspectRatio=\"none\" aria-hidden=\"true\">{1}{2}</svg>",
                      kBox, lines(plot), plot.svg);
@@ -108,18 +111,17 @@ std::string data_table(const std::vector<std::string>& header, const std::vector
   return fmt::format("<details><summary>{}</summary>{}</details>\n", title, table_html(header, shown));
 }
 
-std::string colour_bar(const std::string& what, double low, double high, double level, const std::string& level_name) {
-  std::string stops;
+std::string colour_bar(const ColourBar& bar) {
+  std::string stops, mark, name;
   for (int i = 0; i <= 16; ++i) stops += fmt::format("{}{}", i > 0 ? "," : "", hex(sequential(i / 16.0)));
-  std::string mark;
-  if (std::isfinite(level) && level >= low && level <= high && low < high)
-    mark = fmt::format("<i style=\"left:{:.4g}%\"></i>", 100 * (level - low) / (high - low));
-  std::string out = fmt::format(
-      "<div class=\"bar\"><span>{}</span><span class=\"low\">{}</span><span class=\"ramp\" "
-      "style=\"background:linear-gradient(90deg,{})\">{}</span><span>{}</span>",
-      escape(what), number(low), stops, mark, number(high));
-  if (!mark.empty()) out += fmt::format("<span class=\"mark\"><i></i>{} {}</span>", escape(level_name), number(level));
-  return out + "</div>\n";
+  if (bar.level >= bar.low && bar.level <= bar.high) {
+    mark = fmt::format("<i style=\"left:{:.4g}%\"></i>", 100 * (bar.level - bar.low) / (bar.high - bar.low));
+    name = fmt::format("<span class=\"mark\"><i></i>{} {}</span>", escape(bar.level_name), number(bar.level, 3));
+  }
+  return fmt::format(
+      "<div class=\"bar\"><span class=\"what\">{}</span>{}<span class=\"scale\"><span>{}</span><span class=\"ramp\" "
+      "style=\"background:linear-gradient(90deg,{})\">{}</span><span>{}{}</span></span></div>\n",
+      escape(bar.what), name, number(bar.low, 3), stops, mark, bar.more ? "\u2265 " : "", number(bar.high, 3));
 }
 
 void misfit(const char* kind, const std::string& title, const std::string& rule, const std::string& got) {

@@ -10,11 +10,13 @@ namespace moegrad::report {
 
 /// A figure as HTML, without the frame and the title that all have.
 struct Drawn {
-  const char* kind;    ///< "line-chart": the attribute data-figure
-  std::string body;    ///< "": there is no data yet
-  i64 points = 0;      ///< how many values it shows
-  i64 categories = 0;  ///< it uses the colours of categories below this
-  bool wide = false;   ///< it needs the whole width of the page
+  const char* kind;         ///< "line-chart": the attribute data-figure
+  std::string body;         ///< "": there is no data yet
+  std::string remark = {};  ///< a sentence behind the note
+  std::string data = {};    ///< below the note: a table, and what the script reads
+  i64 points = 0;           ///< how many values it shows
+  i64 categories = 0;       ///< it uses the colours of categories below this
+  bool wide = false;        ///< it needs the whole width of the page
 };
 
 /// Labels of an axis, each at a place in [0, 1].
@@ -55,7 +57,14 @@ std::string data_table(const std::vector<std::string>& header, const std::vector
 std::string table_html(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows);
 
 /// The scale of colours from low to high, with a mark at `level` where there is one.
-std::string colour_bar(const std::string& what, double low, double high, double level, const std::string& level_name);
+struct ColourBar {
+  std::string what;
+  double low = 0, high = 1;
+  bool more = false;  ///< values above high have its colour
+  double level = kNoValue;
+  std::string level_name = {};
+};
+std::string colour_bar(const ColourBar& bar);
 
 /// Throws ShapeError: "<kind> '<title>': <rule>; got <got>".
 [[noreturn]] void misfit(const char* kind, const std::string& title, const std::string& rule, const std::string& got);

@@ -84,28 +84,37 @@ Ticks row_ticks(const std::vector<std::string>& rows, i64 height) {
 
 Ticks column_ticks(const Grid& g, const std::vector<double>& edge) {
   Ticks ticks{.lines = false};
-  const std::vector<double> values = g.columns <= 8 ? g.centres : round_ticks(g.centres.front(), g.centres.back(), 7);
+  const bool whole = std::all_of(g.centres.begin(), g.centres.end(), [](double c) { return c == std::round(c); });
+  const std::vector<double> values =
+      g.columns <= 8 && g.even ? g.centres : round_ticks(edge.front(), edge.back(), 7, whole);
   for (const double v : values) ticks.at.push_back((v - edge.front()) / (edge.back() - edge.front()));
   ticks.labels = tick_labels(values);
   return ticks;
 }
 
-struct Range {
+struct Scale {
   double low, high;
+  bool more;  // there are values above high
 };
 
-// The ends of the scale: those that were given, otherwise of the values; never the same.
-Range scale_of(const HeatMap& map) {
-  Range r{kNoValue, kNoValue};
-  for (const double v : map.values)
-    if (std::isfinite(v)) r = {std::fmin(r.low, v), std::fmax(r.high, v)};
-  if (std::isfinite(map.low)) r.low = map.low;
-  if (std::isfinite(map.high)) r.high = map.high;
-  if (!(r.low < r.high)) r.high = r.low + (r.low == 0 ? 1 : std::abs(r.low));
-  return r;
+// The ends of the scale: those that were given, otherwise of the values; never the same. Few values far above all
+// others would leave one colour for the rest, so that the scale ends below them.
+Scale scale_of(const HeatMap& map) {
+  std::vector<double> sorted;
+  std::copy_if(map.values.begin(), map.values.end(), std::back_inserter(sorted),
+               [](double v) { return std::isfinite(v); });
+  std::sort(sorted.begin(), sorted.end());
+  const double low = std::isfinite(map.low) ? map.low : sorted.front(), most = sorted.back();
+  double high = map.high;
+  if (!std::isfinite(high)) {
+    high = sorted.size() < 100 ? most : sorted[(sorted.size() - 1) * 98 / 100];
+    if (most - low < 1.6 * (high - low) || !(high > low)) high = most;
+  }
+  if (!(low < high)) high = low + (low == 0 ? 1 : std::abs(low));
+  return {low, high, most > high};
 }
 
-i64 height_of(i64 rows) { return std::clamp<i64>(rows * (rows <= 10 ? 22 : rows <= 32 ? 14 : 8), 44, 560); }
+i64 height_of(i64 rows) { return std::clamp<i64>(rows * (rows <= 10 ? 22 : rows <= 32 ? 13 : 7), 66, 420); }
 
 void check(const HeatMap& map) {
   if (map.values.size() != map.rows.size() * map.columns.size())
@@ -124,7 +133,7 @@ nlohmann::json data(const HeatMap& map, const Grid& g) {
           {"vl", clean(map.value_label)}};
 }
 
-std::string picture_html(const Grid& g, Range scale) {
+std::string picture_html(const Grid& g, const Scale& scale) {
   const std::string uri = g.even ? picture_of(g.values, g.rows, g.columns, scale.low, scale.high)
                                  : picture_of(stretched(g), g.rows, kPixels, scale.low, scale.high);
   std::string html = fmt::format("<img class=\"cells\" alt=\"\" src=\"{}\">", uri);
@@ -161,21 +170,26 @@ Drawn draw(const HeatMap& map) {
   drawn.points = std::count_if(map.values.begin(), map.values.end(), [](double v) { return std::isfinite(v); });
   if (drawn.points == 0) return drawn;
   const Grid g = grid_of(map);
-  const Range scale = scale_of(map);
+  const Scale scale = scale_of(map);
   const std::vector<double> edge = edges_of(g.centres);
   const i64 height = height_of(g.rows);
   const std::string what =
       fmt::format("{}: {} of {} rows ({}) and {} columns ({}), from {} to {}", map.title, map.value_label, g.rows,
                   map.y_label, map.columns.size(), map.x_label, number(scale.low), number(scale.high));
-  drawn.body = colour_bar(map.value_label, scale.low, scale.high, map.level, map.level_name) +
+  drawn.body = colour_bar({.what = map.value_label,
+                           .low = scale.low,
+                           .high = scale.high,
+                           .more = scale.more,
+                           .level = map.level,
+                           .level_name = map.level_name}) +
                plot_html({.what = what,
                           .x_label = map.x_label,
                           .y_label = map.y_label,
                           .x = column_ticks(g, edge),
                           .y = row_ticks(map.rows, height),
                           .height = height,
-                          .under = picture_html(g, scale)}) +
-               data_element(data(map, g));
+                          .under = picture_html(g, scale)});
+  drawn.data = data_element(data(map, g));
   return drawn;
 }
 

@@ -13,8 +13,10 @@
 namespace moegrad::report {
 namespace {
 
-constexpr i64 kPoints = 6000;  // of all lines of a chart together
-constexpr i64 kBuckets = 400;  // of a line: a chart is 500 to 1000 pixels wide
+constexpr i64 kPoints = 6000;        // of all lines of a chart together
+constexpr std::size_t kDots = 20;    // points of a line that all have a dot
+constexpr std::size_t kDashes = 24;  // lines that are told apart by dashes, too
+constexpr i64 kBuckets = 400;        // of a line: a chart is 500 to 1000 pixels wide
 
 void check(const LineChart& chart) {
   for (const Series& s : chart.series) {
@@ -25,6 +27,13 @@ void check(const LineChart& chart) {
              fmt::format("series '{}' with {}, {}, {} and {}", s.name, s.x.size(), s.y.size(), s.low.size(),
                          s.high.size()));
   }
+}
+
+bool whole(const LineChart& chart) {
+  for (const Series& s : chart.series)
+    for (const double x : s.x)
+      if (x != std::round(x)) return false;
+  return true;
 }
 
 struct Range {
@@ -46,20 +55,25 @@ struct Sheet {
   Axis x, y;
 };
 
-// The strokes of a line: one path, which begins anew after a gap. A point between two gaps is a dot.
+// The strokes of a line: one path, which begins anew after a gap.
 std::string stroke(const Sheet& s, const Line& line) {
   std::string path;
   bool pen = false;
   for (std::size_t i = 0; i < line.x.size(); ++i) {
-    if (std::isnan(line.y[i])) {
-      pen = false;
-      continue;
-    }
-    const bool last = i + 1 == line.x.size() || std::isnan(line.y[i + 1]);
-    path += (pen ? "L" : "M") + box_point(s.x.at(line.x[i]), s.y.at(line.y[i]));
-    if (!pen && last) path += "h0";
-    pen = true;
+    if (!std::isnan(line.y[i])) path += (pen ? "L" : "M") + box_point(s.x.at(line.x[i]), s.y.at(line.y[i]));
+    pen = !std::isnan(line.y[i]);
   }
+  return path;
+}
+
+// A dot for every point of a short line, and for every point between two gaps.
+std::string dots(const Sheet& s, const Line& line) {
+  const std::size_t n = line.x.size();
+  const auto gap = [&](std::size_t i) { return i >= n || std::isnan(line.y[i]); };  // before the first is after all
+  std::string path;
+  for (std::size_t i = 0; i < n; ++i)
+    if (!gap(i) && (n <= kDots || (gap(i - 1) && gap(i + 1))))
+      path += fmt::format("M{}h0", box_point(s.x.at(line.x[i]), s.y.at(line.y[i])));
   return path;
 }
 
@@ -89,8 +103,10 @@ std::string drawing(const Sheet& s) {
   for (std::size_t k = 0; k < s.lines.size(); ++k) {
     if (const std::string path = band(s, s.lines[k]); !path.empty())
       areas += fmt::format("<path class=\"area e{}\" d=\"{}\"/>", k, path);
-    if (const std::string path = stroke(s, s.lines[k]); !path.empty())
-      strokes += fmt::format("<path class=\"stroke e{} d{}\" d=\"{}\"/>", k, k / 8 % 3, path);
+    const i64 dash = s.lines.size() <= kDashes ? static_cast<i64>(k / 8 % 3) : 0;
+    strokes += fmt::format("<path class=\"stroke e{} d{}\" d=\"{}\"/>", k, dash, stroke(s, s.lines[k]));
+    if (const std::string path = dots(s, s.lines[k]); !path.empty())
+      strokes += fmt::format("<path class=\"dots e{}\" d=\"{}\"/>", k, path);
   }
   std::string level;
   if (const double y = s.y.at(s.chart.level); std::isfinite(y))
@@ -115,7 +131,8 @@ std::string legend(const LineChart& chart) {
   if (chart.series.size() > 1 || std::isfinite(chart.level))
     for (std::size_t k = 0; k < chart.series.size(); ++k)
       entries.push_back({chart.series[k].name, static_cast<i64>(k)});
-  if (std::isfinite(chart.level)) entries.push_back({fmt::format("{} {}", chart.level_name, number(chart.level)), -1});
+  if (std::isfinite(chart.level))
+    entries.push_back({fmt::format("{} {}", chart.level_name, number(chart.level, 3)), -1});
   return legend_html(entries);
 }
 
@@ -149,15 +166,12 @@ nlohmann::json data(const Sheet& s) {
           {"s", series}};
 }
 
-// Nothing where a series holds more than the screen; otherwise how much a point of the longest stands for.
+// What a point stands for, where a series holds more values than the screen.
 std::string remark(const Sheet& s) {
   double most = 1;
   for (const Line& line : s.lines) most = std::max(most, line.mean_of);
   if (most <= 1) return "";
-  return fmt::format(
-      "<p class=\"note\">Each point is the mean of about {:.0f} values; the band shows the smallest and "
-      "the largest of them.</p>\n",
-      most);
+  return fmt::format("Points are means of about {:.0f} values; bands reach from the smallest to the largest.", most);
 }
 
 }  // namespace
@@ -177,18 +191,18 @@ Drawn draw(const LineChart& chart) {
   }
   if (drawn.points == 0) return drawn;
   if (!chart.log_y || chart.level > 0) y.take(chart.level);
-  sheet.x = position_axis(x.low, x.high);
+  sheet.x = position_axis(x.low, x.high, whole(chart));
   sheet.y = value_axis(y.low, y.high, chart.log_y);
   Ticks across = ticks_of(sheet.x);
   across.lines = false;
-  drawn.body = legend(chart) +
-               plot_html({.what = spoken(sheet),
-                          .x_label = chart.x_label,
-                          .y_label = chart.y_label,
-                          .x = across,
-                          .y = ticks_of(sheet.y),
-                          .svg = drawing(sheet)}) +
-               remark(sheet) + table(sheet) + data_element(data(sheet));
+  drawn.body = legend(chart) + plot_html({.what = spoken(sheet),
+                                          .x_label = chart.x_label,
+                                          .y_label = chart.y_label,
+                                          .x = across,
+                                          .y = ticks_of(sheet.y),
+                                          .svg = drawing(sheet)});
+  drawn.remark = remark(sheet);
+  drawn.data = table(sheet) + data_element(data(sheet));
   return drawn;
 }
 

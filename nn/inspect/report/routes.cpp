@@ -47,13 +47,15 @@ std::string classes(const std::vector<LayerRoutes>& layers, std::size_t i) {
   return fmt::format("e{} w{}", layers[0].expert[i], strength(layers[0].weight[i]));
 }
 
-std::string layer_buttons(const std::vector<LayerRoutes>& layers) {
-  if (layers.size() < 2) return "";
-  std::string out = "<div class=\"layers\" role=\"group\" aria-label=\"Layer\"><span>Layer</span>";
-  for (std::size_t i = 0; i < layers.size(); ++i)
+// A button for each layer, if there are several; what else belongs to the row.
+std::string layer_buttons(const std::vector<LayerRoutes>& layers, const std::string& more = "") {
+  if (layers.size() < 2 && more.empty()) return "";
+  std::string out = "<div class=\"layers\" role=\"group\" aria-label=\"Layer\">";
+  if (layers.size() > 1) out += "<span>Layer</span>";
+  for (std::size_t i = 0; i < layers.size() && layers.size() > 1; ++i)
     out += fmt::format("<button type=\"button\" aria-pressed=\"{}\" data-layer=\"{}\">{}</button>",
                        i == 0 ? "true" : "false", i, escape(layers[i].layer));
-  return out + "</div>\n";
+  return out + more + "</div>\n";
 }
 
 // Experts with their colours; the pointer, or the keyboard, on one brings out what is its.
@@ -122,8 +124,8 @@ Drawn draw(const RoutedText& text) {
   if (drawn.points == 0) return drawn;
   nlohmann::json names = nlohmann::json::array();
   for (const std::string& c : text.characters) names.push_back(c == " " ? "\u2423" : visible(c));
-  drawn.body = layer_buttons(text.layers) + expert_list(drawn.categories) + characters_html(text) +
-               data_element({{"names", names}, {"layers", layer_data(text.layers)}});
+  drawn.body = layer_buttons(text.layers) + expert_list(drawn.categories) + characters_html(text);
+  drawn.data = data_element({{"names", names}, {"layers", layer_data(text.layers)}});
   return drawn;
 }
 
@@ -134,14 +136,18 @@ Drawn draw(const RoutedImages& images) {
   drawn.points = images.layers.empty() ? static_cast<i64>(images.pictures.size())
                                        : patches * static_cast<i64>(images.layers.size());
   if (drawn.points == 0) return drawn;
-  drawn.body = layer_buttons(images.layers) + (images.layers.empty() ? "" : expert_list(drawn.categories));
+  if (!images.layers.empty())
+    drawn.body =
+        layer_buttons(images.layers,
+                      "<button type=\"button\" class=\"alone\" aria-pressed=\"false\">Pictures alone</button>") +
+        expert_list(drawn.categories);
   drawn.body += "<div class=\"pics\">";
   for (std::size_t p = 0; p < images.pictures.size(); ++p) drawn.body += picture_html(images, p);
   drawn.body += "</div>\n";
-  drawn.body += data_element({{"names", nlohmann::json::array()},
-                              {"columns", images.columns},
-                              {"patches", images.rows * images.columns},
-                              {"layers", layer_data(images.layers)}});
+  drawn.data = data_element({{"names", nlohmann::json::array()},
+                             {"columns", images.columns},
+                             {"patches", images.rows * images.columns},
+                             {"layers", layer_data(images.layers)}});
   return drawn;
 }
 

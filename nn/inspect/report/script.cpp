@@ -172,6 +172,8 @@ const routes = (fig, data) => {
       bring(only);
     });
   });
+  for (const b of q('.alone', fig))
+    b.addEventListener('click', () => b.setAttribute('aria-pressed', fig.classList.toggle('bare')));
   const place = new Map(things.map((b, i) => [b, i]));
   const area = q('.chars,.pics', fig)[0];
   if (area && data.layers.length) onMove(area, e => {
@@ -209,10 +211,12 @@ for (const b of q('.copy')) {
     .then(() => { b.textContent = 'Copied'; setTimeout(() => { b.textContent = 'Copy'; }, 1500); }, () => {}));
 }
 const links = q('nav a');
+const near = new Set();
 const follow = new IntersectionObserver(seen => {
-  for (const s of seen) if (s.isIntersecting)
-    for (const a of links) a.classList.toggle('here', a.getAttribute('href') === '#' + s.target.id);
-}, {rootMargin: '-10% 0px -75% 0px'});
+  for (const s of seen) near[s.isIntersecting ? 'add' : 'delete']('#' + s.target.id);
+  const first = links.find(a => near.has(a.getAttribute('href')));
+  if (first) for (const a of links) a.classList.toggle('here', a === first);
+}, {rootMargin: '-10% 0px -60% 0px'});
 for (const s of q('section')) follow.observe(s);
 
 // "#check": every part is used once, and what does not fit is named.
@@ -220,6 +224,7 @@ const check = () => {
   for (const fig of q('figure[data-figure]')) {
     for (const b of q('button', fig)) b.click();
     for (const b of q('[data-expert]', fig)) if (b.getAttribute('aria-pressed') === 'true') b.click();
+    for (const b of q('.alone', fig)) b.click();
     const area = q('.chars b,.patches b', fig)[0] || q('.plot', fig)[0];
     if (!area) continue;
     const r = area.getBoundingClientRect();
@@ -238,6 +243,7 @@ const check = () => {
       if (r[i].left < r[i - 1].right && r[i].top < r[i - 1].bottom && r[i - 1].top < r[i].bottom) clash.push(area.closest('figure').id + '.' + axis);
   }
   root.dataset.overlap = [...new Set(clash)].join(' ');
+  Object.assign(root.dataset, {width: innerWidth, height: root.scrollHeight, dark: matchMedia('(prefers-color-scheme:dark)').matches});
   root.dataset.checked = q('figure[data-figure]').length;
 };
 if (hash.has('check')) requestAnimationFrame(() => { try { check(); } catch (e) { complain(e); } });

@@ -46,21 +46,22 @@ figure{margin:0;min-width:0;background:var(--card);border:1px solid var(--line);
 figcaption{font-weight:600;font-size:15px;line-height:1.35;margin-bottom:8px;overflow-wrap:anywhere}
 .note{color:var(--muted);font-size:13px;line-height:1.5;margin:10px 0 0;max-width:90ch}
 .empty{flex:1;display:grid;place-items:center;min-height:120px;color:var(--muted);border:1px dashed var(--line);border-radius:8px}
-.legend{list-style:none;display:flex;flex-wrap:wrap;gap:2px 16px;margin:0 0 8px;padding:0;font-size:13px;color:var(--muted);max-height:66px;overflow-y:auto}
+.legend{list-style:none;display:flex;flex-wrap:wrap;gap:2px 16px;margin:0 0 8px;padding:0;font-size:13px;color:var(--muted);max-height:74px;overflow-y:auto}
 .legend li{display:flex;align-items:center;gap:7px;overflow-wrap:anywhere;min-width:0}
 .legend i{flex:none;width:16px;border-top:3px solid var(--e)}
 .legend .d1{border-top-style:dashed}.legend .d2{border-top-style:dotted}
 .legend .level{border-top:1.5px dashed var(--muted)}
-.chart{container-type:inline-size;font-size:12px;color:var(--muted)}
-.yl{font-size:12px;color:var(--muted);margin-bottom:8px}
-.xl{text-align:center;margin:24px 0 0 var(--gutter)}
-.chart>.plot{margin:6px 18px 22px calc(var(--gutter) + 8px)}
+.chart{container-type:inline-size;font-size:12px;color:var(--muted);flex:1;display:flex;flex-direction:column}
+.yl{font-size:12px;color:var(--muted);margin-bottom:4px}
+.xl{text-align:center;margin:4px 18px 0 calc(var(--gutter) + 8px)}
+.chart>.plot{flex:1;margin:6px 18px 22px calc(var(--gutter) + 8px)}
 .plot{position:relative;touch-action:pan-y;cursor:crosshair}
 .plot svg,.cells,.tiles{position:absolute;inset:0;width:100%;height:100%;display:block}
 .plot svg{overflow:visible}
 .plot path{fill:none;vector-effect:non-scaling-stroke}
 .plot .grid{stroke:var(--grid);stroke-width:1}
 .plot .stroke{stroke:var(--e);stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}
+.plot .dots{stroke:var(--e);stroke-width:6;stroke-linecap:round}
 .plot .d1{stroke-dasharray:7 4}.plot .d2{stroke-dasharray:2 4}
 .plot .area{fill:var(--e);opacity:.2}
 .plot .fill{fill:var(--e)}
@@ -73,13 +74,14 @@ figcaption{font-weight:600;font-size:15px;line-height:1.35;margin-bottom:8px;ove
 .cells{image-rendering:pixelated;border-radius:3px}
 .tiles{--t:1px;background:linear-gradient(var(--card) var(--t),transparent 0) 0 0/100% calc(100%/var(--ny)),linear-gradient(90deg,var(--card) var(--t),transparent 0) 0 0/calc(100%/var(--nx)) 100%}
 .bar{display:flex;flex-wrap:wrap;align-items:center;gap:2px 8px;font-size:12px;color:var(--muted);margin-bottom:10px}
-.bar .low{margin-left:auto}
+.bar .what{flex:1}
+.scale{display:inline-flex;align-items:center;gap:8px}
 .ramp{position:relative;width:140px;height:10px;border-radius:3px}
 .ramp i,.mark i{background:var(--ink);width:2px;border-radius:1px}
 .ramp i{position:absolute;top:-3px;bottom:-3px;margin-left:-1px;box-shadow:0 0 0 1px var(--card)}
-.mark{display:inline-flex;align-items:center;gap:5px;margin-left:8px}
+.mark{display:inline-flex;align-items:center;gap:5px;margin-right:10px}
 .mark i{height:12px}
-@container(max-width:430px){.xt.alt{display:none}}
+@container(max-width:430px){.xt.alt,.axis .alt,.tight{display:none}}
 .cross,.spot,.cell{position:absolute;pointer-events:none;display:none}
 .cross{top:0;bottom:0;width:1px;background:var(--muted)}
 .spot{width:9px;height:9px;margin:-4.5px;border-radius:50%;background:var(--e);border:2px solid var(--card)}
@@ -93,7 +95,7 @@ figcaption{font-weight:600;font-size:15px;line-height:1.35;margin-bottom:8px;ove
 )css";
 
 constexpr const char* kParts = R"css(
-.hbars{display:grid;grid-template-columns:minmax(0,max-content) minmax(0,1fr);gap:7px 12px;align-items:center;font-size:13px}
+.hbars{container-type:inline-size;display:grid;grid-template-columns:minmax(0,max-content) minmax(0,1fr);gap:7px 12px;align-items:center;font-size:13px}
 .hl{overflow-wrap:anywhere;max-width:34vw}
 .hbar{display:flex;align-items:center;gap:10px;height:18px}
 .track{position:relative;flex:1;height:14px;background:var(--raised);border-radius:3px}
@@ -101,6 +103,15 @@ constexpr const char* kParts = R"css(
 .track i{top:0;bottom:0;background:var(--e);border-radius:2px;min-width:1px}
 .track u{top:50%;height:0;border-top:2px solid var(--ink)}
 .track s{top:-5px;bottom:-5px;border-left:1.5px dashed var(--muted)}
+.track b{position:absolute;top:0;bottom:0;width:1px;margin-left:-.5px;background:var(--card)}
+.track.points{background:none}
+.track.points b{top:-8px;bottom:-8px;background:var(--line)}
+.track.points u{border-top:3px solid color-mix(in srgb,var(--e) 55%,var(--card));margin-top:-1.5px}
+.track .point{width:11px;min-width:0;top:1.5px;bottom:1.5px;margin-left:-5.5px;border-radius:50%}
+.track.axis{background:none;font-size:12px;color:var(--muted)}
+.track.axis span{position:absolute;transform:translateX(-50%);white-space:nowrap}
+.bv{position:absolute;transform:translate(-50%,calc(-100% - 2px));font-size:11.5px;line-height:1.2;color:var(--ink);white-space:nowrap}
+.bv.below{transform:translate(-50%,2px)}
 .value{width:7ch;text-align:right;font-size:12.5px}
 .scroll{overflow:auto;max-width:100%}
 table{border-collapse:collapse;font-size:13.5px;width:100%}
@@ -114,6 +125,7 @@ summary{cursor:pointer;width:max-content;max-width:100%}
 details .scroll{max-height:260px;margin-top:8px}
 .layers,.experts{display:flex;flex-wrap:wrap;align-items:center;gap:5px;margin-bottom:8px}
 .layers span,.experts span{font-size:12.5px;color:var(--muted);width:52px}
+.layers .alone{margin-left:auto}
 .layers button[aria-pressed=true]{background:var(--ink);border-color:var(--ink);color:var(--card)}
 .experts button{position:relative;min-width:30px;padding:1px 7px 4px;font-size:12px;border-radius:6px}
 .experts button::after{content:"";position:absolute;left:4px;right:4px;bottom:2px;height:3px;border-radius:2px;background:var(--e)}
@@ -130,8 +142,9 @@ b[class^=e]{background:color-mix(in srgb,var(--e) var(--a),transparent)}
 .view img{display:block;width:100%;height:auto}
 .view .small{image-rendering:pixelated}
 .patches{position:absolute;inset:0;display:grid;grid-template-columns:repeat(var(--nx),1fr);grid-template-rows:repeat(var(--ny),1fr)}
-.patches .w0{--a:20%}.patches .w1{--a:30%}.patches .w2{--a:40%}.patches .w3{--a:50%}.patches .w4{--a:60%}
-.patches b{box-shadow:inset 0 0 0 .5px color-mix(in srgb,var(--e) 80%,transparent)}
+.patches .w0{--a:16%}.patches .w1{--a:26%}.patches .w2{--a:36%}.patches .w3{--a:46%}.patches .w4{--a:56%}
+[data-figure=routed-images] .experts button{background:#20262e;border-color:#20262e;color:#e8ebf0}
+.patches b{box-shadow:inset 0 0 0 1px color-mix(in srgb,var(--e) 75%,transparent)}
 .patches .none{box-shadow:none}
 .bare .patches{opacity:0}
 .cap{font-size:12.5px;color:var(--muted);margin-top:5px;overflow-wrap:anywhere;line-height:1.4}
@@ -160,6 +173,10 @@ std::string style(i64 categories) {
   std::string out = fmt::format(":root{{{}}}\n", variables(categories, false));
   out += fmt::format("@media(prefers-color-scheme:dark){{:root:not([data-theme=light]){{{}}}}}\n", dark);
   out += fmt::format(":root[data-theme=dark]{{{}}}\n", dark);
+  // Pictures are as bright by night as by day.
+  out += "[data-figure=routed-images]{";
+  for (i64 i = 0; i < categories; ++i) out += fmt::format("--c{}:{};", i, hex(category(i, true)));
+  out += "}\n";
   for (i64 i = 0; i < categories; ++i) out += fmt::format(".e{0}{{--e:var(--c{0})}}", i);
   for (int w = 0; w <= 4; ++w) out += fmt::format(".w{}{{--a:{:.0f}%}}", w, 100 * kStrongest * (1 + w) / 5);
   return out + kPage + kFigure + kParts;

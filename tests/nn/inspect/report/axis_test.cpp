@@ -28,11 +28,12 @@ TEST_CASE("report numbers: digits, units, powers of ten, signs") {
   CHECK(number(std::numeric_limits<double>::infinity()) == "\u221E");
 }
 
-TEST_CASE("report axis: a steps axis keeps its ends, its ticks are round") {
-  const Axis few = position_axis(1, 50), many = position_axis(0, 50000);
-  CHECK(few.low == 1);
+TEST_CASE("report axis: a steps axis keeps its ends, unless they are almost round; its ticks are round") {
+  const Axis few = position_axis(10, 49), many = position_axis(1, 49999), brief = position_axis(0, 3, true);
+  CHECK(few.low == 10);
   CHECK(few.high == 50);
   CHECK(few.labels == Labels{"10", "20", "30", "40", "50"});
+  CHECK(brief.labels == Labels{"0", "1", "2", "3"});
   CHECK(many.labels == Labels{"0", "10k", "20k", "30k", "40k", "50k"});
   CHECK(many.at(25000) == doctest::Approx(0.5));
   const Axis one = position_axis(7, 7);
@@ -49,6 +50,7 @@ TEST_CASE("report axis: a values axis ends at ticks, and holds 0 where that is n
   CHECK(far.high >= 99.1);
   CHECK(value_axis(0, 0.0031).labels == Labels{"0", "0.001", "0.002", "0.003", "0.004"});
   CHECK(value_axis(-3, 4).labels == Labels{"\u22124", "\u22122", "0", "2", "4"});
+  CHECK(value_axis(1e6 + 0.1, 1e6 + 0.2).labels[0] == "1000000.10");
   CHECK(value_axis(1e-9, 3e-9).labels.back() == "3e\u22129");
 }
 

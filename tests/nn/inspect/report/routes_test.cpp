@@ -45,9 +45,9 @@ TEST_CASE("routed text: a button for every layer and expert, and the data of all
   CHECK(count(d.body, "data-layer=") == 2);
   CHECK(count(d.body, "aria-pressed=\"true\"") == 1);
   CHECK(count(d.body, "data-expert=") == 4);
-  CHECK(d.body.find("\"e\":[0,3,-1,1]") != std::string::npos);
-  CHECK(d.body.find("\"w\":[1,0.5,0,0.1]") != std::string::npos);
-  CHECK(d.body.find("\\u003c/script>") != std::string::npos);
+  CHECK(d.data.find("\"e\":[0,3,-1,1]") != std::string::npos);
+  CHECK(d.data.find("\"w\":[1,0.5,0,0.1]") != std::string::npos);
+  CHECK(d.data.find("\\u003c/script>") != std::string::npos);
   RoutedText one = text();
   one.layers.pop_back();
   CHECK(count(draw(one).body, "data-layer=") == 0);
@@ -99,5 +99,5 @@ TEST_CASE("depth map: the first layer is at the bottom") {
   CHECK(malformed(d.body) == "");
   CHECK(d.points == 4);
   CHECK(d.body.find("<span>high</span><span>low</span>") != std::string::npos);
-  CHECK(d.body.find("\"v\":[null,0.4,0.1,0.2]") != std::string::npos);
+  CHECK(d.data.find("\"v\":[null,0.4,0.1,0.2]") != std::string::npos);
 }
