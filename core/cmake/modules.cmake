@@ -9,6 +9,8 @@
 #   moegrad_test(cuda/reduce)      tests/cuda/reduce_test.cpp, in builds that have a GPU backend
 #   moegrad_example(train_lm)      examples/train_lm.cpp -> the program train_lm
 #     TEST [argument..]            ctest runs it, too
+#   moegrad_report_check(train_lm out.html line-chart,table)  the report that the test of an example wrote into the build
+#                                  folder has such figures, with data
 #   moegrad_lesson(01_tensor)      examples/01_tensor.cpp -> the program 01_tensor; ctest runs it and looks for the lines of
 #                                  tests/examples/lessons/01_tensor.txt in what it prints
 #   moegrad_example_part(training/options)  examples/training/options.h, .cpp, tests/examples/training/options_test.cpp:
@@ -111,6 +113,21 @@ function(moegrad_example name)
   if(MOEGRAD_TESTS AND "TEST" IN_LIST ARGN)
     add_test(NAME examples/${name} COMMAND ${name} ${arg_TEST})
   endif()
+endfunction()
+
+function(moegrad_report_check name file kinds)
+  if(NOT MOEGRAD_TESTS OR NOT MOEGRAD_EXAMPLES)
+    return()
+  endif()
+  set_tests_properties(examples/${name} PROPERTIES FIXTURES_SETUP report_of_${name})
+  find_package(Python3 COMPONENTS Interpreter)
+  if(Python3_Interpreter_FOUND)
+    add_test(NAME report/${name} COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/tests/report/check_dom.py
+      ${PROJECT_BINARY_DIR}/${file} --need ${kinds})
+  else()
+    add_test(NAME report/${name} COMMAND ${CMAKE_COMMAND} -E echo "NOT RUN: python3 is missing")
+  endif()
+  set_tests_properties(report/${name} PROPERTIES FIXTURES_REQUIRED report_of_${name} SKIP_REGULAR_EXPRESSION "NOT RUN")
 endfunction()
 
 function(moegrad_lesson name)
