@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/cuda.h"
 #include "core/parallel.h"
 #include "core/philox.h"
 
@@ -108,6 +109,16 @@ ImageBatch RandomImages::at(i64 i) const {
   for (i64 b = 0; b < batch_; ++b)
     numbers.push_back(random::below(set_.count(), seed_, kImageDraw, static_cast<u32>(i), b));
   return image_batch(set_, numbers, scale_, device_);
+}
+
+void RandomImages::next(const ImageBatch& into) {
+  if constexpr (kWithCuda)
+    if (device_ == Device::cuda && cuda::capturing())
+      throw Error("random images: a batch must be made before a captured graph is replayed, not in it");
+  const ImageBatch batch = at(position_);
+  into.images.assign(batch.images);
+  into.labels.assign(batch.labels);
+  ++position_;
 }
 
 AllImages::AllImages(const ImageSet& set, PixelScale scale, i64 batch, Device device)

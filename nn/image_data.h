@@ -59,6 +59,10 @@ class RandomImages : public BatchOrder {
   RandomImages(const ImageSet& set, PixelScale scale, i64 batch, u64 seed, Device device = default_device());
   ImageBatch at(i64 i) const;
   ImageBatch next() { return at(position_++); }
+  /// The next batch in place of an older one, in the same tensors: what a captured graph reads.
+  ///   Errors   Error: in a capture, which would repeat this batch for ever.  ShapeError, DTypeError: it is no batch of
+  ///            these
+  void next(const ImageBatch& into);
 
  private:
   const ImageSet& set_;

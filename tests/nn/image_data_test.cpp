@@ -76,6 +76,14 @@ TEST_CASE("random images: batch i depends on seed and i alone, and every image i
   again.restore(9, 17);
   CHECK(again.next().images.to_vector<double>() == batches.at(17).images.to_vector<double>());
   CHECK(other.at(17).images.to_vector<double>() != batches.at(17).images.to_vector<double>());
+  const ImageBatch same = batches.at(0);
+  const std::byte* place = same.images.bytes();
+  again.next(same);
+  CHECK(same.images.to_vector<double>() == batches.at(18).images.to_vector<double>());
+  CHECK(same.labels.to_vector<i64>() == batches.at(18).labels.to_vector<i64>());
+  CHECK(same.images.bytes() == place);
+  CHECK_THROWS_AS(again.next(RandomImages(set, kPlain, 6, 9).at(0)), ShapeError);
+  CHECK(again.position() == 19);
   const int threads = num_threads();
   set_num_threads(1);
   const auto alone = batches.at(3).images.to_vector<double>();
