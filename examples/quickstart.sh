@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # From a fresh machine to a trained mixture-of-experts language model: installs what is missing, builds the training
-# program and nothing else, and trains the default model on the project's own sources and documents.
+# program and nothing else, and trains the default model on the project's own sources and documents. Its last line names
+# the page that shows what the model and its experts did; any browser opens it.
 #
 #   examples/quickstart.sh [arguments of train_lm, see --help]
 set -euo pipefail

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 
 #include "core/atomic_file.h"
 #include "examples/training/language_task.h"
@@ -135,7 +136,7 @@ Report report_of(const Result& r, LanguageTask& task, const Settings& s, const T
                 .subtitle = fmt::format("A character-level language model, feed-forward layers: {}",
                                         feed_forward_kind(s.language.feed_forward.ffn).name),
                 .command = command};
-  report.facts = {{"validation", fmt::format("{:.4f} nats per character", r.nats)},
+  report.facts = {{"validation, nats per character", fmt::format("{:.4f}", r.nats)},
                   {"bigram baseline", fmt::format("{:.4f}", r.bigram)},
                   {"steps", with_commas(run.step())},
                   {"parameters", with_commas(task.model().parameter_count())},
@@ -146,8 +147,8 @@ Report report_of(const Result& r, LanguageTask& task, const Settings& s, const T
       record, s.run, {.loss_unit = "nats per character", .level = r.bigram, .level_name = "bigram baseline"}));
   if (const std::string warning = leak_warning(s.language.feed_forward); !warning.empty())
     report.sections.front().text = "Caution: " + warning + ".";
-  for (const Report::Section& section :
-       {routing_section(record, r.loads), text_section(r, task, s), settings_section(app)})
+  for (const Report::Section& section : {text_section(r, task, s), routing_section(record, r.loads),
+                                         gradient_section(record), model_section(task), settings_section(app)})
     if (!section.figures.empty()) report.sections.push_back(section);
   return report;
 }
@@ -186,7 +187,7 @@ int train(const Settings& s, const CLI::App& app, const std::string& program) {
   if (!path.empty()) report_of(result, task, s, run, app, command_line(app, program)).write(path);
   if (!s.run.json) print_result(result, task, run);
   progress.result(values_of(result, task, run, path));
-  if (!path.empty() && !s.run.json) fmt::print("look inside: {}\n", path);
+  if (!path.empty() && !s.run.json) fmt::print("look inside: {}\n", std::filesystem::absolute(path).string());
   return kDone;
 }
 

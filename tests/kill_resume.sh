@@ -13,7 +13,7 @@ RANDOM=${3:-$(date +%s)}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 options=(--data "$top/nn/module.cpp" --layers 2 --width 32 --heads 2 --experts 4 --block 16 --batch 4 --steps 3000
-         --dropout 0.1 --eval-every 0 --checkpoint-every 7 --sample 0 --threads 2)
+         --dropout 0.1 --eval-every 0 --checkpoint-every 7 --sample 0 --threads 2 --report "")
 
 start=$(date +%s%N)
 "$program" "${options[@]}" --checkpoint "$work/calm" >"$work/calm.log"

@@ -112,6 +112,7 @@ function(moegrad_example name)
   target_compile_definitions(${name} PRIVATE MOEGRAD_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   if(MOEGRAD_TESTS AND "TEST" IN_LIST ARGN)
     add_test(NAME examples/${name} COMMAND ${name} ${arg_TEST})
+    set_tests_properties(examples/${name} PROPERTIES ENVIRONMENT OMP_WAIT_POLICY=passive)
   endif()
 endfunction()
 

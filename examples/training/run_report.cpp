@@ -15,15 +15,15 @@ bool contains(const std::vector<std::string>& list, const std::string& name) {
   return std::find(list.begin(), list.end(), name) != list.end();
 }
 
-// A curve and its moving average over a fiftieth of its points.
+// The mean over a hundredth of the run before and behind each point, over less at its ends.
 Series smoothed(const Series& curve) {
-  Series result{.name = "training, smoothed", .x = curve.x, .y = curve.y};
-  const double keep = 1 - 1 / std::max(1.0, static_cast<double>(curve.x.size()) / 50);
-  double average = 0, weight = 0;
-  for (double& y : result.y) {
-    average = keep * average + (1 - keep) * y;
-    weight = keep * weight + (1 - keep);
-    y = average / weight;
+  Series result{.name = "training, smoothed", .x = curve.x, .y = {}};
+  const std::size_t n = curve.y.size();
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::size_t reach = std::min({i, n - 1 - i, n / 100 + 1});
+    double sum = 0;
+    for (std::size_t j = i - reach; j <= i + reach; ++j) sum += curve.y[j];
+    result.y.push_back(sum / static_cast<double>(2 * reach + 1));
   }
   return result;
 }
@@ -53,6 +53,7 @@ std::string weights_note(const std::vector<std::string>& losses, const RunSettin
   std::string text = "Summed over layers, before their weights:";
   for (const std::string& name : losses) text += fmt::format(" {} {},", name, settings.weight_of(name));
   text.back() = '.';
+  if (contains(losses, "load_balancing")) text += " Where experts share evenly, load_balancing is 1 per layer.";
   return text;
 }
 
@@ -72,7 +73,7 @@ Report::Section learning_section(const RunRecord& record, const RunSettings& set
   LineChart norm = record.scalars.chart("Gradient norm", {"gradient norm"});
   norm.level = settings.clip, norm.level_name = "clipped above";
   norm.log_y = true;
-  norm.note = "Of all parameters together, before clipping: a spike is a batch that would have thrown the model off.";
+  norm.note = "Of all parameters together, before clipping; what is above the line is scaled down to it.";
   section.figures.push_back(std::move(norm));
   section.figures.push_back(record.scalars.chart("Learning rate", {"learning rate"}));
   return section;
@@ -189,6 +190,7 @@ Report::Section settings_section(const CLI::App& app) {
       const bool flag = option->get_expected_min() == 0;
       std::string value = set ? option->results().back() : option->get_default_str();
       if (!set && flag) value = "false";
+      if (value.empty()) value = "\"\"";
       table.rows.push_back({"--" + option->get_lnames().front(), value, set ? "yes" : ""});
     }
   return {.heading = "Settings", .figures = {std::move(table)}};
