@@ -2,7 +2,7 @@
 //
 // A *kernel* is the innermost loop that does the work of an operation. The most important one is the product of two
 // matrices, y_ij = sum_k a_ik b_kj: almost all the work of a network is in it. For n x n matrices it takes 2 n^3
-// FLOPs (multiplications and additions), in whatever way one writes it, but the time differs a hundredfold. What differs
+// FLOPs (multiplications and additions), in whatever way one writes it, but the time differs by tens of times. What differs
 // is where the numbers are when they are needed. A processor core
 //
 //   - reads memory in lines of 64 bytes, so neighbours come for free, and keeps what was read lately in a *cache*;
@@ -16,7 +16,7 @@
 using namespace moegrad;
 using namespace lesson;
 
-constexpr i64 n = 384;
+constexpr i64 n = 256;
 using Matrix = std::vector<float>;  // element (i, j) is at i n + j
 
 // 0. The definition. For each k the loop goes to the next row of b, n numbers on: every number costs a line of memory.
@@ -105,9 +105,9 @@ int main() {
 
   // The same reasoning tells which operations cannot be made fast by tiles: those that use each number once. Their limit is
   // how fast memory is read, and the way out is to do more with a number while it is there (lesson 12: softmax).
-  const Tensor large = random_normal({1 << 24}, 0, 1, random.next());
+  const Tensor large = random_normal({1 << 22}, 0, 1, random.next());
   const double sum_ms = milliseconds(3, [&] { sum(large); });
-  say("In the product each number is used n = {} times. A sum uses it once: over 16 million numbers, in {:.1f} ms, "
+  say("In the product each number is used n = {} times. A sum uses it once: over 4 million numbers, in {:.1f} ms, "
       "it does {:.1f} GFLOP/s, because it must read {:.1f} GB/s for them.",
       n, sum_ms, 1e-6 * double(large.size()) / sum_ms, 4e-6 * double(large.size()) / sum_ms);
   check("the sum is right, up to rounding",
