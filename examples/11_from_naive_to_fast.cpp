@@ -2,7 +2,7 @@
 //
 // A *kernel* is the innermost loop that does the work of an operation. The most important one is the product of two
 // matrices, y_ij = sum_k a_ik b_kj: almost all the work of a network is in it. For n x n matrices it takes 2 n^3
-// FLOPs (multiplications and additions), in whatever way one writes it, but the time differs by tens of times. What differs
+// FLOPs (multiplications and additions), in whatever way one writes it, but the time differs by a large factor. What differs
 // is where the numbers are when they are needed. A processor core
 //
 //   - reads memory in lines of 64 bytes, so neighbours come for free, and keeps what was read lately in a *cache*;
