@@ -131,11 +131,11 @@ class Comparing {
   int run(const CLI::App& app, const std::string& program);
 
  private:
-  void prepare();
+  bool prepare();
   i64 steps_that_fit(const std::vector<Contest::Pace>& paces) const;
   bool train_all();
   bool train_one(std::size_t router, u64 seed);
-  void keep_complete_seeds();
+  std::size_t complete_seeds();
   std::string about(std::size_t seeds) const;
   void write(const Comparison& c, const CLI::App& app, const std::string& program) const;
 
@@ -151,12 +151,14 @@ class Comparing {
 
 // ---- before
 
-void Comparing::prepare() {
+// False: a signal stopped it.
+bool Comparing::prepare() {
   const double dense = contest_.dense_flops_per_token();
   progress_.line(fmt::format("{} routers, {} seeds; a dense model of {:.0f} FLOPs per token is the measure",
                              routers_.size(), settings_.seeds, dense));
   std::vector<Contest::Pace> paces;
   for (const std::string& name : routers_) {
+    if (stop_requested) return false;
     const Contest::Entry& e = entries_.emplace_back(contest_.enter(name));
     paces.push_back(contest_.pace(e));
     contestants_.push_back({.name = name,
@@ -174,6 +176,7 @@ void Comparing::prepare() {
                    {"steps", steps_},
                    {"dense_flops_per_token", dense},
                    {"device", device_text()}});
+  return true;
 }
 
 // A training is its steps and, before, between and behind them, its looks.
@@ -235,12 +238,14 @@ bool Comparing::train_one(std::size_t router, u64 seed) {
   return true;
 }
 
-void Comparing::keep_complete_seeds() {
-  const std::size_t complete = contestants_.back().curves.size();
+// The last router is the last to be trained with a seed; what others have beyond that is left out.
+std::size_t Comparing::complete_seeds() {
+  const std::size_t complete = contestants_.size() < routers_.size() ? 0 : contestants_.back().curves.size();
   for (Contestant& c : contestants_) {
     c.curves.resize(complete);
     c.balance.resize(complete);
   }
+  return complete;
 }
 
 // ---- after
@@ -249,9 +254,10 @@ std::string Comparing::about(std::size_t seeds) const {
   const ContestSettings& c = settings_.contest;
   std::string text = fmt::format(
       "Images of {} x {} pixels, each with one of ten drawn glyphs, are told apart by a transformer encoder of {} "
-      "blocks "
-      "and width {}, {} steps of {} images. The label stands in no token, so that routers which see a whole image, and "
-      "would see the future in a language model, have no advantage here.",
+      "blocks and width {}, {} steps of {} images. The label stands in no token, so that routers which see a whole "
+      "image, and would see the future in a language model, have no advantage here. Those which choose among all "
+      "images "
+      "of a batch do so in evaluation, too.",
       c.image, c.image, c.layers, c.width, steps_, c.batch);
   if (static_cast<i64>(seeds) < settings_.seeds)
     text += fmt::format(" Stopped early: {} of {} seeds are complete and shown.", seeds, settings_.seeds);
@@ -279,11 +285,9 @@ Values values_of(const Comparison& c, const std::string& report) {
 }
 
 int Comparing::run(const CLI::App& app, const std::string& program) {
-  prepare();
-  const bool finished = train_all();
+  const bool finished = prepare() && train_all();
   progress_.clear();
-  if (!finished) keep_complete_seeds();
-  if (contestants_.front().curves.size() < 2) {
+  if (complete_seeds() < 2) {
     progress_.result({{"stopped", std::string("by a signal")}});
     if (!settings_.json) fmt::print("stopped before two seeds were complete: there is nothing to compare yet\n");
     return kStopped;

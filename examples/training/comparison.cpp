@@ -186,7 +186,8 @@ std::string verdict(const Versus& v) { return v.exceeds ? "exceeds the seed nois
 std::vector<std::string> conclusion(const Reading& reading) {
   if (reading.names.size() < 2) throw Error("comparison: needs two routers; got fewer");
   const std::vector<Versus> family = against(reading, 0);
-  std::vector<std::string> sentences{budget_text(reading) + ", 95 % intervals in brackets:"};
+  const bool any = std::any_of(family.begin(), family.end(), [](const Versus& v) { return v.exceeds; });
+  std::vector<std::string> sentences{budget_text(reading) + (any ? ", 95 % intervals in brackets:" : ":")};
   compare_with_first(reading, family, sentences);
   sentences.push_back(about_the_lowest(reading));
   sentences.push_back(what_could_be_seen(reading, family));
@@ -195,15 +196,15 @@ std::vector<std::string> conclusion(const Reading& reading) {
 
 std::string method_text(std::size_t routers, std::size_t seeds) {
   return fmt::format(
-      "Every router is trained with the same {} seeds. A seed gives the order of the images and the initial weights of "
-      "all "
-      "that is not a router or an expert, so losses are compared seed by seed: Student's paired test, two-sided, with "
-      "{} "
-      "degrees of freedom; intervals are those of 95 % for the mean difference, each by itself. The p values are "
-      "corrected "
-      "after Holm for {} comparisons with the first router, and for {} in the table of all pairs. A difference "
-      "\"exceeds "
-      "the seed noise\" where the corrected p is below {}. Everything between evaluations is read from straight lines.",
+      "Every router is trained with the same {} seeds and the same settings, which were tuned for none of them. A seed "
+      "gives the order of the images and the initial weights of all that is not a router or an expert, so losses are "
+      "compared seed by seed: Student's paired test, two-sided, with {} degrees of freedom; intervals are those of 95 "
+      "% "
+      "for the mean difference, each by itself. The p values are corrected after Holm for {} comparisons with the "
+      "first "
+      "router, and for {} in the table of all pairs. A difference \"exceeds the seed noise\" where the corrected p is "
+      "below {}. Between evaluations, curves are read from straight lines. The learning rate does not fall and the "
+      "weights that are evaluated are a moving average, so that a curve may be read anywhere.",
       seeds, seeds - 1, routers - 1, routers * (routers - 1) / 2, kLevel);
 }
 
