@@ -69,6 +69,14 @@ std::string head_html(const Report& r, i64 categories) {
       escape(r.title), report::style(categories));
 }
 
+// A number stands out from its unit.
+std::string fact_html(const std::string& value) {
+  const std::size_t space = value.find(' ');
+  const bool number = !value.empty() && value.find_first_of("0123456789") < space;
+  if (!number || space == std::string::npos || value.size() - space < 6) return escape(value);
+  return fmt::format("{} <small>{}</small>", escape(value.substr(0, space)), escape(value.substr(space + 1)));
+}
+
 std::string header_html(const Report& r) {
   std::string out = fmt::format("<header>\n<h1>{}</h1>\n", escape(r.title));
   if (!r.subtitle.empty()) out += fmt::format("<p class=\"sub\">{}</p>\n", escape(r.subtitle));
@@ -76,7 +84,7 @@ std::string header_html(const Report& r) {
   if (!r.facts.empty()) {
     out += "<dl class=\"facts\">";
     for (const auto& [name, value] : r.facts)
-      out += fmt::format("<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value));
+      out += fmt::format("<div><dt>{}</dt><dd>{}</dd></div>", escape(name), fact_html(value));
     out += "</dl>\n";
   }
   if (!r.command.empty())

@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 
 VOID = {"br", "hr", "img", "input", "link", "meta"}
 HTML = VOID | set("""html head title style script body div header main nav section footer h1 h2 p dl dt dd code button a ul
-li figure figcaption span i b u s em table thead tbody tr th td details summary""".split())
+li small figure figcaption span i b u s em table thead tbody tr th td details summary""".split())
 SVG = set("""svg g defs marker path rect line circle ellipse polygon polyline text tspan title desc style use symbol
 clippath lineargradient stop""".split())
 REFERENCES = {"src", "href", "xlink:href", "action", "data", "poster", "srcset"}

@@ -13,6 +13,7 @@ namespace moegrad::report {
 namespace {
 
 constexpr std::size_t kTableCells = 1200;
+constexpr double kOneLine = 36;  // longer cells of a table may be broken
 
 // The width of a label in widths of a digit: letters and minus signs are wider.
 double width_of(const std::string& label) {
@@ -67,8 +68,9 @@ std::string plot_html(const Plot& plot) {
   for (const std::string& label : plot.y.labels) gutter = std::max(gutter, width_of(label));
   std::string out = fmt::format("<div class=\"chart\" style=\"--gutter:{}ch\">", std::min(gutter, 18.0));
   if (!plot.y_label.empty()) out += fmt::format("<div class=\"yl\">{}</div>", escape(plot.y_label));
-  out += fmt::format("<div class=\"plot\" role=\"img\" tabindex=\"0\" aria-label=\"{}\" style=\"min-height:{}px\">{}",
-                     escape(plot.what), plot.height, plot.under);
+  out += fmt::format("<div class=\"plot\" role=\"img\" tabindex=\"0\" aria-label=\"{}\" style=\"min-height:{}px{}\">{}",
+                     escape(plot.what), plot.height, plot.most > 0 ? fmt::format(";max-height:{}px", plot.most) : "",
+                     plot.under);
   out += fmt::format("<svg viewBox=\"0 0 {0} {0}\" preserveAspectRatio=\"none\" aria-hidden=\"true\">{1}{2}</svg>",
                      kBox, lines(plot), plot.svg);
   out += labels(plot) + plot.over + "</div>";
@@ -93,7 +95,11 @@ std::string table_html(const std::vector<std::string>& header, const std::vector
   const auto row_html = [&](const std::vector<std::string>& cells, const char* tag) {
     std::string out = "<tr>";
     for (std::size_t c = 0; c < cells.size(); ++c)
-      out += fmt::format("<{0}{1}>{2}</{0}>", tag, right[c] ? " class=\"n\"" : "", escape(cells[c]));
+      out += fmt::format("<{0}{1}>{2}</{0}>", tag,
+                         right[c]                        ? " class=\"n\""
+                         : width_of(cells[c]) > kOneLine ? " class=\"long\""
+                                                         : "",
+                         escape(cells[c]));
     return out + "</tr>";
   };
   std::string out = "<div class=\"scroll\"><table><thead>" + row_html(header, "th") + "</thead><tbody>";

@@ -33,6 +33,7 @@ struct Plot {
   std::string what;  ///< said to those who cannot see it
   std::string x_label, y_label;
   Ticks x, y;
+  i64 most = 0;       ///< the height that it may be stretched to; 0: any
   i64 height = 240;   ///< of the area, in pixels
   std::string under;  ///< HTML below the lines of the axes
   std::string svg;    ///< drawn in units of a box of kBox x kBox, from the upper left

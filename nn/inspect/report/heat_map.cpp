@@ -187,6 +187,7 @@ Drawn draw(const HeatMap& map) {
                           .y_label = map.y_label,
                           .x = column_ticks(g, edge),
                           .y = row_ticks(map.rows, height),
+                          .most = std::max(height, 48 * g.rows),
                           .height = height,
                           .under = picture_html(g, scale)});
   drawn.data = data_element(data(map, g));

@@ -35,20 +35,20 @@ std::array<double, 3> from_oklab(double L, double a, double b) {
 
 // Found by a search for the largest distance in OKLab between any two, to full colour vision and without one of the
 // three kinds of cones, among colours with a contrast of 3.2 to the page.
-constexpr std::array<Rgb, 8> kLight = {{{0x59, 0x82, 0xfe},
+constexpr std::array<Rgb, 8> kLight = {{{0x37, 0x56, 0xce},
                                         {0xcb, 0x7d, 0x04},
-                                        {0x09, 0x7d, 0x71},
-                                        {0x75, 0x01, 0x62},
-                                        {0x4a, 0x3c, 0x00},
-                                        {0x9e, 0x6d, 0xb7},
-                                        {0x63, 0x60, 0x04},
-                                        {0x48, 0x34, 0xb3}}};
+                                        {0x3e, 0x9f, 0x84},
+                                        {0x7b, 0x00, 0x11},
+                                        {0x9a, 0x77, 0xec},
+                                        {0x8c, 0x53, 0x02},
+                                        {0x54, 0x2a, 0x59},
+                                        {0x00, 0x2e, 0x9e}}};
 constexpr std::array<Rgb, 8> kDark = {{{0x43, 0x6a, 0xde},
                                        {0xdb, 0x72, 0x02},
                                        {0x2e, 0xbb, 0x9e},
                                        {0x9c, 0x5e, 0x7c},
-                                       {0xe3, 0xb9, 0x16},
                                        {0xb2, 0x92, 0xfb},
+                                       {0xe3, 0xb9, 0x16},
                                        {0xe7, 0xeb, 0xa4},
                                        {0xa0, 0xd4, 0xfe}}};
 

@@ -33,6 +33,7 @@ const number = (v, digits = 5) => {
 // rows: [class of the colour, name, value, remark]
 const show = (x, y, head, rows) => {
   tip.replaceChildren();
+  tip.className = '';
   if (head) make(tip, 'head').textContent = head;
   for (const [cls, name, value, remark] of rows) {
     const row = make(tip, 'row');
@@ -185,6 +186,7 @@ const routes = (fig, data) => {
     const rows = [expert < 0 ? ['', 'no expert', ''] : ['e' + expert, 'expert ' + expert, number(l.w[i], 3)]];
     if (l.d.length && l.d[i]) rows.push(['', l.d[i], '']);
     show(e.clientX, e.clientY, name + ', ' + l.n, rows);
+    if (!data.names.length) tip.className = 'vivid';  // in the colours of pictures
     fig.dataset.hovered = 1;
   });
 };

@@ -22,6 +22,7 @@ button:hover{border-color:var(--axis)}
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:1px;margin:0 0 16px;background:var(--line);border:1px solid var(--line);border-radius:12px;overflow:hidden}
 .facts div{background:var(--card);padding:14px 18px;min-width:0}
 .facts dt{color:var(--muted);font-size:12.5px}
+.facts small{font-size:14px;font-weight:500;letter-spacing:0;color:var(--muted)}
 .facts dd{margin:2px 0 0;font-size:21px;font-weight:600;letter-spacing:-.01em;line-height:1.3;overflow-wrap:anywhere}
 .command{display:flex;align-items:flex-start;gap:12px;background:var(--card);border:1px solid var(--line);border-radius:12px;padding:10px 12px 10px 18px;margin:0 0 8px}
 .command code{flex:1;min-width:0;font:13px/1.65 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;white-space:pre-wrap;overflow-wrap:anywhere;padding:2px 0}
@@ -37,7 +38,7 @@ h2{font-size:20px;letter-spacing:-.01em;line-height:1.3;margin:0 0 4px;overflow-
 footer{color:var(--muted);font-size:13px;margin-top:48px}
 @media(min-width:960px){.grid{grid-template-columns:repeat(2,minmax(0,1fr))}.wide{grid-column:1/-1}}
 @media(min-width:1240px){.body{display:grid;grid-template-columns:180px minmax(0,1fr);gap:32px}nav{align-self:start;top:0;max-height:100vh;margin:28px 0 0;padding:8px 0;overflow:auto;white-space:normal;border:0}nav a{display:block;margin-bottom:2px}}
-@media(max-width:600px){.wrap{padding:0 14px 40px}header{padding:24px 0 18px}h1{font-size:24px}.theme{top:25px}nav{margin:0 -14px;padding:8px 14px}.facts{grid-template-columns:repeat(2,minmax(0,1fr))}.facts div{padding:10px 14px}.facts dd{font-size:18px}.facts div:last-child:nth-child(odd){grid-column:1/-1}}
+@media(max-width:600px){.wrap{padding:0 14px 40px}header{padding:24px 0 18px}h1{font-size:24px}.theme{top:25px}nav{margin:0 -14px;padding:8px 14px}.facts{grid-template-columns:repeat(2,minmax(0,1fr))}.facts div{padding:10px 14px}.facts dd{font-size:18px}.facts div:last-child:nth-child(odd){grid-column:1/-1}.layers{flex-wrap:nowrap!important;overflow-x:auto;padding:3px;margin:0 -3px 5px!important}.layers button{flex:none}}
 @media print{nav,.theme,button{display:none}figure{break-inside:avoid}}
 )css";
 
@@ -107,18 +108,22 @@ constexpr const char* kParts = R"css(
 .track.points{background:none}
 .track.points b{top:-8px;bottom:-8px;background:var(--line)}
 .track.points u{border-top:3px solid color-mix(in srgb,var(--e) 55%,var(--card));margin-top:-1.5px}
-.track .point{width:11px;min-width:0;top:1.5px;bottom:1.5px;margin-left:-5.5px;border-radius:50%}
+.track .point{width:11px;min-width:0;z-index:1;top:1.5px;bottom:1.5px;margin-left:-5.5px;border-radius:50%}
 .track.axis{background:none;font-size:12px;color:var(--muted)}
 .track.axis span{position:absolute;transform:translateX(-50%);white-space:nowrap}
-.bv{position:absolute;transform:translate(-50%,calc(-100% - 2px));font-size:11.5px;line-height:1.2;color:var(--ink);white-space:nowrap}
+.bv{position:absolute;transform:translate(-50%,calc(-100% - 2px));font-size:11.5px;line-height:1.2;color:var(--ink);white-space:nowrap;text-shadow:0 0 3px var(--card),0 0 3px var(--card),0 0 2px var(--card)}
 .bv.below{transform:translate(-50%,2px)}
 .value{width:7ch;text-align:right;font-size:12.5px}
 .scroll{overflow:auto;max-width:100%}
 table{border-collapse:collapse;font-size:13.5px;width:100%}
-th,td{text-align:left;padding:6px 14px 6px 0;border-bottom:1px solid var(--line);vertical-align:baseline}
+th,td{text-align:left;padding:5px 14px 5px 0;border-bottom:1px solid var(--line);vertical-align:baseline}
+[data-figure=table]>.scroll{max-height:520px}
+[data-figure=table] th{position:sticky;top:0;background:var(--card)}
 th{color:var(--muted);font-weight:500;font-size:12.5px;white-space:nowrap}
 tbody tr:last-child td{border-bottom:0}
 th.n,td.n{text-align:right;white-space:nowrap}
+td{white-space:nowrap}
+td.long{white-space:normal;min-width:26ch}
 th:last-child,td:last-child{padding-right:0}
 details{margin-top:auto;padding-top:10px;font-size:12.5px;color:var(--muted)}
 summary{cursor:pointer;width:max-content;max-width:100%}
@@ -174,7 +179,7 @@ std::string style(i64 categories) {
   out += fmt::format("@media(prefers-color-scheme:dark){{:root:not([data-theme=light]){{{}}}}}\n", dark);
   out += fmt::format(":root[data-theme=dark]{{{}}}\n", dark);
   // Pictures are as bright by night as by day.
-  out += "[data-figure=routed-images]{";
+  out += "[data-figure=routed-images],.vivid{";
   for (i64 i = 0; i < categories; ++i) out += fmt::format("--c{}:{};", i, hex(category(i, true)));
   out += "}\n";
   for (i64 i = 0; i < categories; ++i) out += fmt::format(".e{0}{{--e:var(--c{0})}}", i);

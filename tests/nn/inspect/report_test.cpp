@@ -21,7 +21,7 @@ Report sample() {
   return {.title = "a & b",
           .subtitle = "<i>",
           .command = "run --x '<y>'",
-          .facts = {{"loss", "1 < 2"}},
+          .facts = {{"loss", "1 < 2"}, {"unit", "1.5 nats & more"}},
           .sections = {{"One", "text", {chart("c1"), chart("c2"), chart("c3"), Table{.title = "t"}}},
                        {"Two", "", {chart("c4")}}}};
 }
@@ -33,6 +33,7 @@ TEST_CASE("report: a page is well-formed, stands alone, and escapes what it is t
   CHECK(malformed(html) == "");
   CHECK(html.find("<title>a &amp; b</title>") != std::string::npos);
   CHECK(html.find("<dt>loss</dt><dd>1 &lt; 2</dd>") != std::string::npos);
+  CHECK(html.find("<dd>1.5 <small>nats &amp; more</small></dd>") != std::string::npos);
   CHECK(html.find("<code>run --x &#39;&lt;y&gt;&#39;</code>") != std::string::npos);
   CHECK(html.find("a &lt;note&gt;") != std::string::npos);
   CHECK(html.find("http") == std::string::npos);
