@@ -132,10 +132,12 @@ Report::Section text_section(const Result& r, LanguageTask& task, const Settings
 
 Report report_of(const Result& r, LanguageTask& task, const Settings& s, const TrainingRun& run, const CLI::App& app,
                  const std::string& command) {
-  Report report{.title = "train_lm",
-                .subtitle = fmt::format("A character-level language model, feed-forward layers: {}",
-                                        feed_forward_kind(s.language.feed_forward.ffn).name),
-                .command = command};
+  const FeedForwardKind& kind = feed_forward_kind(s.language.feed_forward.ffn);
+  Report report{
+      .title = "train_lm",
+      .subtitle = fmt::format("A character-level language model of {} blocks, {} wide; feed-forward layers: {} ({})",
+                              s.language.layers, s.language.width, kind.name, kind.help),
+      .command = command};
   report.facts = {{"validation, nats per character", fmt::format("{:.4f}", r.nats)},
                   {"bigram baseline", fmt::format("{:.4f}", r.bigram)},
                   {"steps", with_commas(run.step())},

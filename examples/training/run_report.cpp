@@ -114,6 +114,7 @@ std::vector<HeatMap> loads_over_time(const LoadHistory& loads) {
     if (map.rows.size() < 2) continue;
     map.title += " over time";
     map.level_name = "even share";
+    map.high = std::min(1.0, 3 * map.level);  // the same for all layers; the first steps would make the rest all dark
     maps.push_back(std::move(map));
   }
   return maps;
@@ -135,7 +136,8 @@ Report::Section routing_section(const RunRecord& record, const LoadStatistics& l
       "Over time: a fixed piece of validation data, looked at again and again. By expert and by position: all "
       "validation data, with the final model.";
   add_noted(section, loads_over_time(record.loads),
-            "A row that goes dark is an expert that the router forgets; even rows are a balance that holds.");
+            "A row that goes dark is an expert that the router forgets; even rows are a balance that holds. The scale "
+            "ends at three even shares.");
   add_curve(section, record.loads.dropped(),
             "Choices that found no slot; where experts choose, tokens that nobody took: they pass the layer unchanged.",
             "No token was dropped at any look.");
@@ -161,10 +163,15 @@ Report::Section gradient_section(const RunRecord& record) {
                               "each other."};
   std::vector<std::string> parameters = record.gradients.parameters();
   if (parameters.size() > 4) parameters = {parameters.front(), parameters.back()};
+  std::vector<LineChart> charts;
   for (const std::string& parameter : parameters) {
-    section.figures.push_back(record.gradients.norms(parameter));
-    section.figures.push_back(record.gradients.angles(parameter));
+    charts.push_back(record.gradients.norms(parameter));
+    charts.push_back(record.gradients.angles(parameter));
   }
+  add_noted(
+      section, std::move(charts),
+      "Measured on the batch of a step whenever validation is: a router whose balance outweighs its task learns to "
+      "spread tokens, not to tell them apart.");
   return section;
 }
 

@@ -111,16 +111,27 @@ std::string router_pattern(Module& model) {
   return "";
 }
 
+// Takes the part "noise" out where there is none.
+bool drop_silent_noise(std::vector<RouterGradient>& gradients) {
+  for (const RouterGradient& g : gradients)
+    if (g.part("noise").norm > 0) return false;
+  for (RouterGradient& g : gradients) g.parts.pop_back();  // it is the last
+  return true;
+}
+
 }  // namespace
 
-// Not beside a graph: its random stream lies on the GPU and belongs to the replays.
+// Not beside a graph: its random stream lies on the GPU and belongs to the replays. Without noise both passes of
+// router_gradients have the same bits, so that one is enough.
 void TrainingRun::split_gradients() {
   const std::string pattern = router_pattern(task_.model());
   if (pattern.empty() || settings_.graph) return;
   const Random& random = task_.state(optimizer_, schedule_, step_).random;
-  record_.gradients.add(
-      step_, router_gradients(task_.model(), random, [this](Context& context) { return task_.loss(context); },
-                              {.parameters = pattern, .weights = weights_}));
+  std::vector<RouterGradient> gradients =
+      router_gradients(task_.model(), random, [this](Context& context) { return task_.loss(context); },
+                       {.parameters = pattern, .weights = weights_, .noise = noisy_});
+  if (noisy_) noisy_ = !drop_silent_noise(gradients);
+  record_.gradients.add(step_, gradients);
 }
 
 void TrainingRun::save() {

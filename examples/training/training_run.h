@@ -78,6 +78,7 @@ class TrainingRun {
   std::optional<Graph> graph_;
   RunRecord record_;
   bool routes_ = true;  // until a look shows that nothing does
+  bool noisy_ = true;   // the same of router noise
   Stopwatch training_time_;
 };
 

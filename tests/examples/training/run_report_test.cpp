@@ -53,6 +53,7 @@ TEST_CASE("gradient and model sections: of a mixture that was trained a little")
   const LineChart& norms = std::get<LineChart>(gradients.figures.at(0));
   REQUIRE_FALSE(norms.series.empty());
   CHECK(norms.series.front().x == std::vector<double>{2, 4});
+  for (const Series& part : norms.series) CHECK(part.name != "noise");  // there is none
 
   const Table layers = std::get<Table>(model_section(task).figures.at(0));
   CHECK(layers.rows.size() >= 5);
