@@ -13,6 +13,7 @@ namespace moegrad::report {
 namespace {
 
 constexpr std::size_t kTableCells = 1200;
+constexpr double kPhone = 34;    // digits beside each other on the narrowest screen
 constexpr double kOneLine = 36;  // longer cells of a table may be broken
 
 // The width of a label in widths of a digit: letters and minus signs are wider.
@@ -36,9 +37,11 @@ std::string labels(const Plot& plot) {
   for (std::size_t i = 0; i < plot.y.at.size(); ++i)
     out += fmt::format("<span class=\"yt\" style=\"top:{:.4g}%\">{}</span>", 100 * (1 - plot.y.at[i]),
                        escape(plot.y.labels[i]));
+  double wide = 0;
+  for (const std::string& label : plot.x.labels) wide += width_of(label) + 2;
   for (std::size_t i = 0; i < plot.x.at.size(); ++i)
-    out += fmt::format("<span class=\"xt{}\" style=\"left:{:.4g}%\">{}</span>", i % 2 == 1 ? " alt" : "",
-                       100 * plot.x.at[i], escape(plot.x.labels[i]));
+    out += fmt::format("<span class=\"xt{}\" style=\"left:{:.4g}%\">{}</span>",
+                       i % 2 == 1 && wide > kPhone ? " alt" : "", 100 * plot.x.at[i], escape(plot.x.labels[i]));
   return out;
 }
 

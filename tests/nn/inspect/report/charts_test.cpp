@@ -165,6 +165,14 @@ TEST_CASE("bar chart: short labels stand below upright bars, long ones beside ly
   CHECK(malformed(draw(lying).body) == "");
 }
 
+TEST_CASE("plots: on a phone every second label goes where all would not fit, and only there") {
+  BarChart chart{.title = "b", .labels = {"a", "b", "c"}, .groups = {{"g", {1, 2, 3}}}};
+  CHECK(count(draw(chart).body, "xt alt") == 0);
+  chart.labels = {"0.001", "0.002", "0.003", "0.004", "0.005", "0.006"};
+  chart.groups[0].values = {1, 2, 3, 4, 5, 6};
+  CHECK(count(draw(chart).body, "xt alt") == 3);
+}
+
 TEST_CASE("table: columns of numbers stand to the right") {
   const Drawn d =
       draw(Table{.header = {"name", "value"}, .rows = {{"a<b", "1,024"}, {"c", ""}, {"1", "\u22122.5e-3 %"}}});
