@@ -118,10 +118,12 @@ Result result_of(Trainee& model, std::optional<Trainee>& dense, const Settings& 
 void print_result(const Result& r) {
   fmt::print("\n{:<16} {:>10} {:>8} {:>14} {:>12} {:>8} {:>9}\n", "model", "accuracy", "loss", "FLOPs / token",
              "parameters", "seconds", "images/s");
-  for (const Contestant& c : r.contestants)
-    fmt::print("{:<16} {:>8.2f} % {:>8.4f} {:>14} {:>12} {:>8.1f} {:>9}\n", c.name, 100 * c.score.accuracy,
-               c.score.loss, with_commas(static_cast<i64>(c.flops)), with_commas(c.task->model().parameter_count()),
-               c.run->seconds(), with_commas(c.run->per_second()));
+  for (const Contestant& c : r.contestants) {
+    fmt::print("{:<16} {:>8.2f} % {:>8.4f} {:>14} {:>12}", c.name, 100 * c.score.accuracy, c.score.loss,
+               with_commas(static_cast<i64>(c.flops)), with_commas(c.task->model().parameter_count()));
+    if (c.run->steps_done() > 0) fmt::print(" {:>8.1f} {:>9}", c.run->seconds(), with_commas(c.run->per_second()));
+    fmt::print("\n");
+  }
   fmt::print("{:<16} {:>8.2f} %  softmax regression on pixels\n", "linear", r.linear);
 }
 
@@ -161,8 +163,9 @@ Report report_of(const Result& r, const Settings& s, const CLI::App& app, const 
     const LineChart* chart = std::get_if<LineChart>(&figure);
     return chart && chart->title == "accuracy";
   });
-  for (Report::Section& section : std::vector{expert_section(model), routing_section(record, r.loads),
-                                              confusion_section(model), settings_section(app)})
+  for (const Report::Section& section :
+       {expert_section(model), routing_section(record, r.loads), gradient_section(record), confusion_section(model),
+        model_section(*model.task), settings_section(app)})
     if (!section.figures.empty()) report.sections.push_back(section);
   return report;
 }

@@ -27,10 +27,13 @@ LineChart accuracy_chart(const std::vector<Contestant>& contestants, double line
 Table comparison_table(const std::vector<Contestant>& contestants, double linear) {
   Table table{.title = "Side by side",
               .header = {"model", "accuracy %", "loss", "FLOPs per token", "parameters", "seconds", "images/s"}};
-  for (const Contestant& c : contestants)
+  for (const Contestant& c : contestants) {
+    const bool ran = c.run->steps_done() > 0;
     table.rows.push_back({c.name, fmt::format("{:.2f}", 100 * c.score.accuracy), fmt::format("{:.4f}", c.score.loss),
                           with_commas(static_cast<i64>(c.flops)), with_commas(c.task->model().parameter_count()),
-                          fmt::format("{:.1f}", c.run->seconds()), with_commas(c.run->per_second())});
+                          ran ? fmt::format("{:.1f}", c.run->seconds()) : "",
+                          ran ? with_commas(c.run->per_second()) : ""});
+  }
   table.rows.push_back({"linear", fmt::format("{:.2f}", linear), "", "", "", "", ""});
   table.note =
       "FLOPs are counted as the ops of a forward pass run. Seconds are those of training steps of this process, "

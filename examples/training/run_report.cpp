@@ -36,7 +36,7 @@ LineChart loss_chart(const RunRecord& record, const CurveNames& names) {
   if (record.scalars.has("validation")) chart.series.push_back(record.scalars.series("validation"));
   chart.level = names.level, chart.level_name = names.level_name;
   chart.note =
-      "Training is measured on the batch of the step, validation on text that is never trained on: where they "
+      "Training is measured on the batch of the step, validation on data that is never trained on: where they "
       "part, the model learns by heart.";
   return chart;
 }
