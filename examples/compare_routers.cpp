@@ -20,7 +20,7 @@ namespace {
 struct Settings {
   ContestSettings contest;
   std::string routers = "all", report = "compare_routers.html", device = "cpu";
-  i64 seeds = 4, steps = 0;
+  i64 seeds = 8, steps = 0;
   double minutes = 10, seconds = 0;
   u64 seed = 1;
   int threads = 0;
@@ -317,7 +317,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Trains the same small model with every router and says which differences exceed the seed noise."};
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.footer(
-      fmt::format("Example: compare_routers --routers dense,top_k,soft --seeds 6 --minutes 5\n"
+      fmt::format("Example: compare_routers --routers dense,top_k,soft --seeds 12 --minutes 5\n"
                   "Ctrl-C finishes the step; the report is about the seeds that are complete, if there are two.\n"
                   "{}",
                   kExitCodes));

@@ -203,7 +203,8 @@ std::string method_text(std::size_t routers, std::size_t seeds) {
       "for the mean difference, each by itself. The p values are corrected after Holm for {} comparisons with the "
       "first "
       "router, and for {} in the table of all pairs. A difference \"exceeds the seed noise\" where the corrected p is "
-      "below {}. Between evaluations, curves are read from straight lines. The learning rate does not fall and the "
+      "below {}: it speaks of other seeds, not of other images or settings. Between evaluations, curves are read from "
+      "straight lines. The learning rate does not fall and the "
       "weights that are evaluated are a moving average, so that a curve may be read anywhere.",
       seeds, seeds - 1, routers - 1, routers * (routers - 1) / 2, kLevel);
 }

@@ -10,8 +10,8 @@ namespace examples {
 
 /// One training, at each look at its validation loss; the first is before the first step.
 struct Curve {
-  std::vector<double> flops, seconds;  ///< spent on training so far, rising from 0
-  std::vector<double> loss, accuracy;  ///< on all validation data; nats, and a share
+  std::vector<double> flops, seconds, tokens;  ///< spent on training so far, rising from 0
+  std::vector<double> loss, accuracy;          ///< on all validation data; nats, and a share
 };
 /// y at this x of a curve through (xs[i], ys[i]), in straight lines. xs rise.
 ///   Errors  Error: x lies outside the curve

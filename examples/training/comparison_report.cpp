@@ -46,12 +46,6 @@ std::string p_text(double p) { return p < 0.0001 ? "< 0.0001" : fmt::format("{:.
 
 std::string budget_name(Budget budget) { return budget == Budget::flops ? "equal FLOPs" : "equal wall time"; }
 
-std::vector<std::string> names_of(const std::vector<Contestant>& routers) {
-  std::vector<std::string> names;
-  for (const Contestant& c : routers) names.push_back(c.name);
-  return names;
-}
-
 // ---- curves
 
 // Means over seeds at every look that all of them had, and one deviation to both sides.
@@ -94,40 +88,35 @@ std::vector<Figure> curve_charts(const Comparison& c, Budget budget) {
 
 // ---- what the budgets bought
 
-BarChart final_losses(const Comparison& c) {
-  BarChart chart{
-      .title = "Validation loss at equal budgets", .y_label = "nats per image", .labels = names_of(c.routers)};
-  for (const Reading* r : {&c.flops, &c.seconds}) {
-    BarChart::Group group{.name = budget_name(r->budget)};
-    for (const auto& losses : r->loss) {
-      const Spread s = spread_of(losses);
-      group.values.push_back(s.mean);
-      group.low.push_back(s.mean - s.deviation);
-      group.high.push_back(s.mean + s.deviation);
-    }
-    chart.groups.push_back(std::move(group));
+BarChart final_losses(const Reading& r) {
+  BarChart chart{.title = "Validation loss", .y_label = "nats per image", .labels = r.names};
+  BarChart::Group group{.name = budget_name(r.budget)};
+  for (const auto& losses : r.loss) {
+    const Spread s = spread_of(losses);
+    group.values.push_back(s.mean);
+    group.low.push_back(s.mean - s.deviation);
+    group.high.push_back(s.mean + s.deviation);
   }
-  chart.level = chart.groups.front().values.front();
-  chart.level_name = c.routers.front().name + " at equal FLOPs";
-  chart.note = "Lower is better. Bars at their ends: one standard deviation over seeds.";
+  chart.level = group.values.front();
+  chart.level_name = r.names.front();
+  chart.groups.push_back(std::move(group));
+  chart.note = "Lower is better. The bar reaches one standard deviation over seeds to either side.";
   return chart;
 }
 
-BarChart differences(const Comparison& c) {
-  BarChart chart{.title = fmt::format("Loss less that of {}", c.routers.front().name), .y_label = "nats per image"};
-  for (std::size_t r = 1; r < c.routers.size(); ++r) chart.labels.push_back(c.routers[r].name);
-  for (const Reading* reading : {&c.flops, &c.seconds}) {
-    BarChart::Group group{.name = budget_name(reading->budget)};
-    for (const Versus& v : against(*reading, 0)) {
-      group.values.push_back(v.difference.mean);
-      group.low.push_back(v.difference.low);
-      group.high.push_back(v.difference.high);
-    }
-    chart.groups.push_back(std::move(group));
+BarChart differences(const Reading& r) {
+  BarChart chart{.title = fmt::format("Loss less that of {}", r.names.front()), .y_label = "nats per image"};
+  BarChart::Group group{.name = budget_name(r.budget)};
+  for (const Versus& v : against(r, 0)) {
+    chart.labels.push_back(r.names[v.a]);
+    group.values.push_back(v.difference.mean);
+    group.low.push_back(v.difference.low);
+    group.high.push_back(v.difference.high);
   }
+  chart.groups.push_back(std::move(group));
   chart.note =
-      "Below 0 is better. Bars at their ends: 95 % interval of the mean, each router by itself; the tables have the "
-      "verdicts, which allow for the number of questions.";
+      "Below 0 is better. The line is the 95 % interval of the mean, for each router by itself; verdicts allow for the "
+      "number of questions.";
   return chart;
 }
 
@@ -164,7 +153,7 @@ Table pair_table(const Reading& r) {
     table.rows.back().front() = name;
   }
   for (const Versus& v : all_pairs(r)) {
-    const char* mark = v.exceeds ? " *" : "";
+    const char* mark = v.exceeds ? "*" : "";
     table.rows[v.a][v.b + 1] = fmt::format("{:+.3f}{}", v.difference.mean, mark);
     table.rows[v.b][v.a + 1] = fmt::format("{:+.3f}{}", -v.difference.mean, mark);
   }
@@ -172,10 +161,29 @@ Table pair_table(const Reading& r) {
   return table;
 }
 
-Report::Section budget_section(const Comparison& c, const Reading& r) {
-  Report::Section section{.heading = "At " + budget_name(r.budget), .figures = curve_charts(c, r.budget)};
-  section.figures.push_back(difference_table(c, r));
-  if (c.routers.size() > 2) section.figures.push_back(pair_table(r));
+std::string paragraph(const std::vector<std::string>& sentences) {
+  return fmt::format("{}", fmt::join(sentences, " "));
+}
+
+Report::Section conclusion_section(const Reading& r) {
+  return {.heading = "Conclusion at " + budget_name(r.budget),
+          .text = paragraph(conclusion(r)),
+          .figures = {differences(r), final_losses(r)}};
+}
+
+Report::Section curve_section(const Comparison& c) {
+  Report::Section section{.heading = "Curves"};
+  for (const Budget budget : {Budget::flops, Budget::seconds})
+    for (Figure& chart : curve_charts(c, budget)) section.figures.push_back(std::move(chart));
+  return section;
+}
+
+Report::Section table_section(const Comparison& c) {
+  Report::Section section{.heading = "Differences"};
+  for (const Reading* r : {&c.flops, &c.seconds}) {
+    section.figures.push_back(difference_table(c, *r));
+    if (c.routers.size() > 2) section.figures.push_back(pair_table(*r));
+  }
   return section;
 }
 
@@ -246,31 +254,29 @@ Report::Section balance_section(const Comparison& c) {
 
 // ---- costs
 
-double per_token(const Contestant& c, double dense) { return 100 * (c.flops_per_token / dense - 1); }
-
-// Of all training done, over what the dense model's first step says.
 Table cost_table(const Comparison& c) {
   Table table{.title = "What it cost",
-              .header = {"router", "FLOPs / token", "less dense, %", "hidden", "parameters", "active", "GFLOP / s",
-                         "seconds for all"}};
+              .header = {"router", "FLOPs / token", "less dense, %", "in training, %", "hidden", "parameters", "active",
+                         "GFLOP / s", "tokens for the FLOPs", "tokens for the seconds"}};
+  const auto percent = [&](double flops) { return 100 * (flops / c.dense_flops_per_token - 1); };
   for (const Contestant& r : c.routers) {
-    const auto seconds = each(r.curves, [](const Curve& k) { return k.seconds.back(); });
-    const auto rate = each(r.curves, [](const Curve& k) { return k.flops.back() / k.seconds.back() / 1e9; });
+    const auto over_seeds = [&](const auto& what, int digits) {
+      return with_spread(spread_of(each(r.curves, what)), digits);
+    };
     table.rows.push_back({r.name, fmt::format("{:.0f}", r.flops_per_token),
-                          fmt::format("{:+.2f}", per_token(r, c.dense_flops_per_token)), std::to_string(r.hidden),
-                          std::to_string(r.parameters), std::to_string(r.active), with_spread(spread_of(rate), 1),
-                          with_spread(spread_of(seconds), 2)});
+                          fmt::format("{:+.2f}", percent(r.flops_per_token)),
+                          over_seeds([&](const Curve& k) { return percent(k.flops.back() / k.tokens.back()); }, 1),
+                          std::to_string(r.hidden), std::to_string(r.parameters), std::to_string(r.active),
+                          over_seeds([](const Curve& k) { return k.flops.back() / k.seconds.back() / 1e9; }, 1),
+                          over_seeds([&](const Curve& k) { return read_at(k.flops, k.tokens, c.flops.at); }, 0),
+                          over_seeds([&](const Curve& k) { return read_at(k.seconds, k.tokens, c.seconds.at); }, 0)});
   }
   table.note =
-      "FLOPs of a training step, forward and backward, as counted while it runs; the update of the weights is not "
-      "among "
-      "them, but its time is. Hidden: channels inside an expert, chosen so that the experts pay for what routing "
-      "costs.";
+      "FLOPs of a training step, forward and backward, as counted while it runs: before the first step, and over all "
+      "of "
+      "training, as routes change what a step costs. They leave out the update of the weights, seconds do not. Hidden: "
+      "channels inside an expert, so many that experts pay for what routing costs.";
   return table;
-}
-
-std::string paragraph(const std::vector<std::string>& sentences) {
-  return fmt::format("{}", fmt::join(sentences, " "));
 }
 
 }  // namespace
@@ -283,12 +289,9 @@ Report comparison_report(const Comparison& c, const std::string& about, const st
                   {"FLOPs each", fmt::format("{:.3g}", c.flops.at)},
                   {"seconds each", fmt::format("{:.1f}", c.seconds.at)},
                   {"machine", machine}};
-  std::vector<std::string> sentences = conclusion(c.flops);
-  for (const std::string& s : conclusion(c.seconds)) sentences.push_back(s);
-  report.sections.push_back(
-      {.heading = "Conclusion", .text = paragraph(sentences), .figures = {differences(c), final_losses(c)}});
-  report.sections.push_back(budget_section(c, c.flops));
-  report.sections.push_back(budget_section(c, c.seconds));
+  for (const Reading* r : {&c.flops, &c.seconds}) report.sections.push_back(conclusion_section(*r));
+  report.sections.push_back(curve_section(c));
+  report.sections.push_back(table_section(c));
   report.sections.push_back(balance_section(c));
   report.sections.push_back(
       {.heading = "Method", .text = method_text(c.routers.size(), seeds), .figures = {cost_table(c)}});

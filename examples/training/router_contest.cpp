@@ -75,6 +75,7 @@ class RouterTraining {
   Tensor loss_of(const ImageBatch& batch, Random& random) const;
 
   const ContestSettings& settings_;
+  const i64 tokens_per_step_;
   AdamW optimizer_;
   ParameterAverage average_;
   ConstantSchedule schedule_;
@@ -88,6 +89,7 @@ class RouterTraining {
 RouterTraining::RouterTraining(const Contest& contest, const FeedForwardSettings& layers, u64 seed)
     : model(contest.settings_, static_cast<i64>(contest.images_.classes.size()), layers, seed),
       settings_(contest.settings_),
+      tokens_per_step_(contest.tokens_per_step()),
       optimizer_(decay_matrices(model, settings_.weight_decay), {.beta2 = 0.99}),
       average_(model, settings_.average),
       schedule_{.rate = settings_.lr, .warmup = settings_.warmup},
@@ -162,6 +164,7 @@ void RouterTraining::look(Curve& curve) {
     throw Error(fmt::format("the loss is {} at step {}: try a smaller --lr", now.loss, steps));
   curve.flops.push_back(flops_so_far());
   curve.seconds.push_back(steps > 0 ? training_time.seconds() : 0);
+  curve.tokens.push_back(static_cast<double>(steps * tokens_per_step_));
   curve.loss.push_back(now.loss);
   curve.accuracy.push_back(now.accuracy);
 }
@@ -253,21 +256,28 @@ Contest::Entry Contest::enter(const std::string& router) const {
   return entry;
 }
 
-// The median, as other work on the machine comes in bursts.
-Contest::Pace Contest::pace(const Entry& entry) const {
-  constexpr std::size_t kWarm = 3, kTimed = 9;
-  RouterTraining training(*this, entry.layers, 1);
+namespace {
+
+// Of `count` times, as other work on the machine comes in bursts.
+double median_seconds(std::size_t count, const std::function<void()>& work) {
   std::vector<double> times;
-  for (std::size_t i = 0; i < kWarm + kTimed; ++i) {
-    const double before = training.training_time.seconds();
-    training.step();
-    if (i >= kWarm) times.push_back(training.training_time.seconds() - before);
+  for (std::size_t i = 0; i < count; ++i) {
+    const Stopwatch watch;
+    work();
+    times.push_back(watch.seconds());
   }
-  std::nth_element(times.begin(), times.begin() + kTimed / 2, times.end());
+  std::nth_element(times.begin(), times.begin() + static_cast<i64>(count / 2), times.end());
+  return times[count / 2];
+}
+
+}  // namespace
+
+Contest::Pace Contest::pace(const Entry& entry) const {
+  RouterTraining training(*this, entry.layers, 1);
   Curve curve;
-  const Stopwatch looking;
-  training.look(curve);
-  return {.step = times[kTimed / 2], .look = looking.seconds()};
+  for (int warm = 0; warm < 3; ++warm) training.step();
+  return {.step = median_seconds(9, [&] { training.step(); }),
+          .look = median_seconds(3, [&] { training.look(curve); })};
 }
 
 std::optional<Contest::Outcome> Contest::train(const Entry& entry, u64 seed, const Duration& duration,

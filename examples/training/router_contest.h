@@ -14,9 +14,9 @@ namespace examples {
 
 struct ContestSettings {
   i64 image = 20, patch = 4, width = 48, layers = 2, heads = 4, batch = 32;
-  i64 training_images = 20'000, validation_images = 1'024;
+  i64 training_images = 20'000, validation_images = 640;
   FeedForwardSettings feed_forward;  ///< without its name; `hidden` is that of the dense layer, 0: four times the width
-  i64 looks = 12;                    ///< at the validation loss, evenly spread over the steps, and one before them
+  i64 looks = 10;                    ///< at the validation loss, evenly spread over the steps, and one before them
   i64 warmup = 30;
   double lr = 3e-3, weight_decay = 0.05, clip = 1, balance = 0.01, router_z = 0.001;
   double average = 0.98;    ///< decay of the moving average of the weights that is evaluated
