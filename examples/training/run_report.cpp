@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "nn/inspect/model_summary.h"
 
@@ -155,6 +156,17 @@ Report::Section routing_section(const RunRecord& record, const LoadStatistics& l
   return section;
 }
 
+namespace {
+
+bool all_missing(const LineChart& chart) {
+  for (const Series& curve : chart.series)
+    for (const double y : curve.y)
+      if (!std::isnan(y)) return false;
+  return true;
+}
+
+}  // namespace
+
 Report::Section gradient_section(const RunRecord& record) {
   Report::Section section{.heading = "What the routers learn from",
                           .text =
@@ -166,7 +178,8 @@ Report::Section gradient_section(const RunRecord& record) {
   std::vector<LineChart> charts;
   for (const std::string& parameter : parameters) {
     charts.push_back(record.gradients.norms(parameter));
-    charts.push_back(record.gradients.angles(parameter));
+    LineChart angles = record.gradients.angles(parameter);  // with one part there are none
+    if (!all_missing(angles)) charts.push_back(std::move(angles));
   }
   add_noted(
       section, std::move(charts),
