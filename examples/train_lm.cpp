@@ -144,7 +144,7 @@ Report report_of(const Result& r, LanguageTask& task, const Settings& s, const T
                   {"parameters", with_commas(task.model().parameter_count())},
                   {"active per token", with_commas(task.model().active_parameter_count())}};
   RunRecord record = run.record();
-  record.scalars.add(run.step(), "validation", r.nats);
+  for (const auto& [name, value] : task.evaluate()) record.scalars.add(run.step(), name, std::get<double>(value));
   report.sections.push_back(learning_section(
       record, s.run, {.loss_unit = "nats per character", .level = r.bigram, .level_name = "bigram baseline"}));
   if (const std::string warning = leak_warning(s.language.feed_forward); !warning.empty())

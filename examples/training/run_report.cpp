@@ -37,8 +37,8 @@ LineChart loss_chart(const RunRecord& record, const CurveNames& names) {
   if (record.scalars.has("validation")) chart.series.push_back(record.scalars.series("validation"));
   chart.level = names.level, chart.level_name = names.level_name;
   chart.note =
-      "Training is measured on the batch of the step, validation on data that is never trained on: where they "
-      "part, the model learns by heart.";
+      "Training is measured on the batch of the step; validation on the same part of the validation data at each look, "
+      "never trained on: where the two part, the model learns by heart.";
   return chart;
 }
 
@@ -124,7 +124,10 @@ std::vector<HeatMap> loads_over_time(const LoadHistory& loads) {
 std::vector<HeatMap> loads_by_position(const LoadStatistics& loads) {
   std::vector<HeatMap> maps;
   for (const LayerLoad& layer : loads.layers())
-    if (!layer.load_at.empty()) maps.push_back(position_load(layer));
+    if (!layer.load_at.empty()) {
+      maps.push_back(position_load(layer));
+      maps.back().level_name = "mean";
+    }
   return maps;
 }
 
