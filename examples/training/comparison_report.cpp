@@ -215,11 +215,9 @@ Table balance_table(const Comparison& c) {
   }
   table.note =
       "Over all validation images, in the end; means over layers and seeds. Variation: standard deviation of the load "
-      "of "
-      "experts over its mean, 0 where all have as much to do; of soft mixtures the load is what tokens take from an "
+      "of experts over its mean, 0 where all have as much to do; of soft mixtures the load is what tokens take from an "
       "expert. Dropped: choices without a place, or, where experts choose, tokens that nobody chose, which a mixture "
-      "of "
-      "depths does on purpose.";
+      "of depths does on purpose.";
   return table;
 }
 
@@ -273,9 +271,8 @@ Table cost_table(const Comparison& c) {
   }
   table.note =
       "FLOPs of a training step, forward and backward, as counted while it runs: before the first step, and over all "
-      "of "
-      "training, as routes change what a step costs. They leave out the update of the weights, seconds do not. Hidden: "
-      "channels inside an expert, so many that experts pay for what routing costs.";
+      "of training, as routes change what a step costs. They leave out the update of the weights, seconds do not. "
+      "Hidden: channels inside an expert, so many that experts pay for what routing costs.";
   return table;
 }
 
