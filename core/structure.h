@@ -28,6 +28,7 @@ struct Structure {
   virtual Tensor sum(const Axes&, bool) const { return {}; }     ///< axes, keep_dims
   virtual Tensor mul(const Tensor&) const { return {}; }         ///< by a dense tensor
   virtual Tensor cast(DType) const { return {}; }
+  virtual Tensor to(Device) const { return {}; }
 };
 
 /// The structure of x, or nullptr.

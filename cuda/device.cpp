@@ -8,6 +8,7 @@
 
 #include "core/errors.h"
 #include "cuda/runtime.h"
+#include "cuda/staging.h"
 
 namespace moegrad::cuda {
 namespace {
@@ -20,7 +21,8 @@ struct Context {
   cudaStream_t stream = nullptr;
   Fault* fault = nullptr;
   Fault* seen = nullptr;  // pinned: where copies of `fault` arrive
-  std::mutex waiting;
+  std::mutex sending, waiting;
+  Staging to_device{i64{4} << 20}, to_host{i64{1} << 20};
 
   Context() {
     int count = 0;
@@ -125,8 +127,9 @@ void synchronize() {
 void copy_to_device(void* to, const void* from, i64 bytes) {
   if (bytes == 0) return;
   refuse_in_capture("copy to the device", "the graph would keep the address of the values, not the values");
-  check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice, stream()),
-        "copy to the device");
+  Context& c = device();
+  const std::lock_guard lock(c.sending);
+  c.to_device.send(to, from, bytes);
 }
 
 void copy_to_host(void* to, const void* from, i64 bytes) {
@@ -134,8 +137,7 @@ void copy_to_host(void* to, const void* from, i64 bytes) {
   refuse_in_capture("copy to the host", "the host must wait for the values");
   Context& c = device();
   const std::lock_guard lock(c.waiting);
-  check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToHost, c.stream),
-        "copy to the host");
+  c.to_host.receive(to, from, bytes);
   check(cudaMemcpyAsync(c.seen, c.fault, sizeof(Fault), cudaMemcpyDeviceToHost, c.stream), "copy to the host");
   wait_and_throw(c);
 }

@@ -37,6 +37,8 @@ Tensor narrow(const Tensor& y) { return cast(y, DType::bf16); }
 Tensor Tensor::to(Device wanted) const {
   if (device() == wanted) return *this;
   check_device("to", wanted);
+  if (const Structure* s = structure_of(*this))
+    if (Tensor y = s->to(wanted)) return y;
   const Tensor from = moegrad::contiguous(*this);
   Tensor y = empty(shape(), dtype(), wanted);
   if constexpr (kWithCuda) {

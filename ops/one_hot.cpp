@@ -298,4 +298,11 @@ Tensor OneHot::cast(DType dtype) const {
   return make(routes_, moegrad::expand(scalar(1, dtype, routes_->index(0).device()), routes_->rows()), axes_, dtype);
 }
 
+Tensor OneHot::to(Device device) const {
+  std::vector<Tensor> index;
+  for (int j = 0; j < routes_->classes().rank(); ++j) index.push_back(routes_->index(j).to(device));
+  return make(std::make_shared<const Routes>(routes_->rows(), std::move(index), routes_->classes()),
+              scale_ ? scale_.to(device) : Tensor{}, axes_, dtype_);
+}
+
 }  // namespace moegrad

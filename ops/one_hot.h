@@ -1,8 +1,8 @@
 // Structured one-hot: the paper's notation at the cost of a gather.
 //
 // `one_hot(index, n)` stores no ones and zeros: it is a table of routes, with an optional scale per row. einsum, mul,
-// sum, permute, reshape/slice/expand of row axes and cast keep that form; anything else that reads it sees the dense
-// values.
+// sum, permute, reshape/slice/expand of row axes, cast and moves to another device keep that form; anything else that
+// reads it sees the dense values.
 #pragma once
 #include "core/structure.h"
 #include "ops/routes.h"
@@ -43,6 +43,7 @@ class OneHot final : public Structure {
   Tensor sum(const Axes& axes, bool keep) const override;
   Tensor mul(const Tensor& other) const override;
   Tensor cast(DType dtype) const override;
+  Tensor to(Device device) const override;
 
   /// The same tensor with scale * factor; `factor` has one label (row or class) per axis.
   Tensor scaled(const Tensor& factor, const Labels& labels) const;

@@ -73,7 +73,7 @@ emulated() {
   export OMP_NUM_THREADS=1  # kernels run on one thread of the CPU
   ctest --preset cuda-on-cpu -j "$jobs"
   local order
-  for order in reverse random:1; do
+  for order in reverse random:1 warps; do
     CUDA_ON_CPU_ORDER=$order ctest --preset cuda-on-cpu -j "$jobs" -R '^cuda/'
   done
 }

@@ -8,6 +8,8 @@
 #include "core/cuda.h"
 #include "core/tensor.h"
 #include "ops/arithmetic.h"
+#include "ops/einsum.h"
+#include "ops/one_hot.h"
 #include "ops/reduce.h"
 #include "ops/slice.h"
 #include "ops/views.h"
@@ -36,6 +38,41 @@ TEST_CASE("cuda: to(device) there and back, every dtype, strided, empty, a scala
   CHECK(zeros({0, 3}, DType::f32, Device::cpu).to(Device::cuda).shape() == Shape{0, 3});
   const Tensor here = ones({2}, DType::f32, Device::cuda);
   CHECK(here.to(Device::cuda).ref().get() == here.ref().get());
+}
+
+TEST_CASE("cuda: copies larger than the pinned memory they travel through, and many that share it, arrive whole") {
+  if (!on_cuda()) return;
+  const i64 n = (i64{9} << 20) / 4 + 3;  // over 9 MiB: three pieces there, ten back
+  std::vector<i32> values(static_cast<std::size_t>(n));
+  for (i64 i = 0; i < n; ++i) values[static_cast<std::size_t>(i)] = static_cast<i32>(i * 2654435761);
+  const Tensor there = from_vector(values, {n}, DType::i32, Device::cpu).to(Device::cuda);
+  CHECK(there.to_vector<i32>() == values);
+  std::vector<Tensor> parts;
+  for (i32 i = 0; i < 200; ++i) parts.push_back(full({20'000 + i}, i, DType::i32, Device::cpu).to(Device::cuda));
+  i64 wrong = 0;
+  for (i32 i = 0; i < 200; ++i)
+    wrong += parts[static_cast<std::size_t>(i)].to_vector<i32>() !=
+             std::vector<i32>(static_cast<std::size_t>(20'000 + i), i);
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("cuda: a move keeps a one-hot structured, and its scale differentiable") {
+  if (!on_cuda()) return;
+  const DeviceScope scope(Device::cpu);
+  Tensor gates = tensor({0.5, -2.0, 3.0});
+  gates.requires_grad_();
+  const Tensor x = tensor({{1.0, 2.0}, {3.0, 4.0}, {5.0, 6.0}, {7.0, 8.0}});
+  const Tensor rows = unsqueeze(gates, -1) * one_hot(tensor({3, -1, 0}, DType::i64), 4);
+  const Tensor moved = rows.to(Device::cuda);
+  REQUIRE(one_hot_of(moved) != nullptr);
+  CHECK(moved.device() == Device::cuda);
+  const Tensor y = einsum("pn,nd->pd", moved, x.to(Device::cuda));
+  CHECK(y.to_vector<double>() == einsum("pn,nd->pd", rows, x).to_vector<double>());
+  sum(y).backward();
+  CHECK(gates.grad().to_vector<double>() == Doubles{15, 0, 3});
+  const Tensor back = moved.to(Device::cpu);
+  CHECK(one_hot_of(back) != nullptr);
+  CHECK(dense(back).to_vector<double>() == dense(rows).to_vector<double>());
 }
 
 TEST_CASE("cuda: to(device) is a graph op: the gradient comes back to where the leaf is") {

@@ -5,9 +5,11 @@
 
 namespace cuda_on_cpu {
 
-/// The order in which the threads of a block take their turns, and the blocks of a grid.
-enum class Order { forward, reverse, random };
-/// The environment's CUDA_ON_CPU_ORDER = forward | reverse | random[:seed] says it at the start.
+/// The order in which the threads of a block take their turns, and the blocks of a grid. In the first three, threads go on
+/// from one meeting of a warp to the next in turns; with `warps`, a warp goes on as far as it can before the next begins:
+/// what it writes before others have read is seen only so.
+enum class Order { forward, reverse, random, warps };
+/// The environment's CUDA_ON_CPU_ORDER = forward | reverse | random[:seed] | warps says it at the start.
 void set_order(Order order, std::uint64_t seed = 0);
 Order order();
 

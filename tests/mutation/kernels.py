@@ -5,7 +5,7 @@
 
 PLANTS holds mistakes that kernels are prone to: a text of cuda/, and what it is replaced with. For each, what includes the
 file is compiled again (preset cuda-on-cpu) and the named test files run on the device `cuda`, with the threads of a block in
-forward, reverse and random order until one of these fails. Writes tests/mutation/KERNELS.md; fails where a mistake is not
+forward, reverse and random order, then warp by warp, until one of these fails. Writes tests/mutation/KERNELS.md; fails where a mistake is not
 noticed, or where its text is not in its file exactly once. Not part of ctest: it takes some minutes.
 """
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import run
 
-ORDERS = ["forward", "reverse", "random:1", "random:2"]
+ORDERS = ["forward", "reverse", "random:1", "warps"]
 SYNC = "__syncthreads();"
 
 
@@ -65,10 +65,10 @@ PLANTS = [
     Plant("wrong shared index", "every column gets the result of the first", "cuda/rows.cuh",
           "return shared[t % width];", "return shared[t / width];", "cuda/reduce cuda/rows"),
     Plant("wrong shared index", "a warp takes the total of its own for those before it", "cuda/reduce.cuh",
-          "warp_index() == 0 ? 0 : warp_index() - 1", "warp_index()", "ops/cumsum ops/scan cuda/reduce"),
+          "warp_index() == 0 ? 0 : warp_index() - 1", "warp_index()", "ops/nonzero cuda/order"),
     Plant("wrong identity", "warps that a block does not have count as 0 in a maximum", "cuda/softmax.cu",
           "s.top = team.reduce(s.top, LargerNumber{}, kLowest<F>);\n    const F shift", "s.top = team.reduce(s.top, LargerNumber{}, F(0));\n    const F shift",
-          "ops/softmax"),
+          "ops/softmax cuda/rows"),
     Plant("wrong shuffle mask", "lanes shuffle that the mask does not name", "cuda/reduce.cuh",
           "__shfl_xor_sync(kAllLanes, v, with)", "__shfl_xor_sync(0x0000ffffu, v, with)", "cuda/reduce cuda/rows"),
     Plant("wrong shuffle mask", "the mask of a ballot has one lane too few", "cuda/counting.cu",
@@ -83,9 +83,9 @@ PLANTS = [
     Plant("missing __syncthreads", "the sum of a tile is read before the last thread wrote it", "cuda/counting.cu",
           *without("last = sum;\n      " + SYNC), "ops/random ops/slots core/random_fill"),
     Plant("race between two uses of shared memory", "a reduction begins while the one before is read", "cuda/reduce.cuh",
-          *without("if (warps_of_block() == 1) return v;\n  " + SYNC), "ops/softmax ops/norm ops/cross_entropy cuda/reduce"),
+          *without("if (warps_of_block() == 1) return v;\n  " + SYNC), "ops/softmax cuda/rows cuda/reduce"),
     Plant("race between two uses of shared memory", "the same with columns", "cuda/rows.cuh",
-          *without("const int t = static_cast<int>(threadIdx.x);\n    " + SYNC), "ops/softmax ops/norm ops/moments"),
+          *without("const int t = static_cast<int>(threadIdx.x);\n    " + SYNC), "cuda/reduce cuda/rows"),
     Plant("divergent barrier", "some threads leave before the others' barrier", "cuda/rows.cuh",
           "if (groups() == 1) return v;", "if (groups() == 1 || column() > 0) return v;", "cuda/reduce"),
     Plant("uninitialised shared memory", "counts of the first warp are not cleared", "cuda/counting.cu",

@@ -55,7 +55,7 @@ template <class T> struct Array {
 template <class F> void every_order(F f) {
   using enum cuda_on_cpu::Order;
   const auto before = cuda_on_cpu::order();
-  for (const auto order : {forward, reverse, random}) {
+  for (const auto order : {forward, reverse, random, warps}) {
     CAPTURE(int(order));
     cuda_on_cpu::set_order(order, 7);
     f();

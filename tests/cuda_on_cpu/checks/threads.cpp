@@ -80,12 +80,32 @@ __global__ void turns_kernel(int* turn, int* y) {
   y[gridDim.x * blockDim.x + blockIdx.x * blockDim.x + threadIdx.x] = atomicAdd(turn, 1);
 }
 
+// Two meetings of every warp, without a barrier of the block.
+__global__ void meetings_kernel(int* turn, int* y) {
+  __syncwarp();
+  y[threadIdx.x] = atomicAdd(turn, 1);
+  __syncwarp();
+  y[blockDim.x + threadIdx.x] = atomicAdd(turn, 1);
+}
+
 }  // namespace
 
-TEST_CASE("threads and blocks take their turns forward, in reverse, or at random") {
+TEST_CASE("a warp that runs ahead has ended before the next begins; else warps meet in turns") {
+  every_order([] {
+    Array<int> turn({0}), y(4 * 32);
+    ok(start({.block = 64}, meetings_kernel, turn.p, y.p));
+    const auto v = y.host();
+    const int last_of_first = *std::max_element(v.begin() + 64, v.begin() + 96);
+    const int first_of_second = *std::min_element(v.begin() + 32, v.begin() + 64);
+    if (cuda_on_cpu::order() == cuda_on_cpu::Order::warps) CHECK(last_of_first < first_of_second);
+    if (cuda_on_cpu::order() == cuda_on_cpu::Order::forward) CHECK(last_of_first > first_of_second);
+  });
+}
+
+TEST_CASE("threads and blocks take their turns forward, in reverse, at random, or warp by warp") {
   const char* s = std::getenv("CUDA_ON_CPU_ORDER");
   const std::string at_start = s ? s : "forward";
-  const char* names[] = {"forward", "reverse", "random"};
+  const char* names[] = {"forward", "reverse", "random", "warps"};
   CHECK(at_start.starts_with(names[int(cuda_on_cpu::order())]));
   every_order([] {
     constexpr int n = 40;

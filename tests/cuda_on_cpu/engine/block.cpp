@@ -76,6 +76,7 @@ struct Turns {
     const char* s = std::getenv("CUDA_ON_CPU_ORDER");
     if (!s) return;
     if (std::strncmp(s, "reverse", 7) == 0) order = Order::reverse;
+    if (std::strncmp(s, "warps", 5) == 0) order = Order::warps;
     if (std::strncmp(s, "random", 6) == 0)
       order = Order::random, random.seed(s[6] == ':' ? unsigned(std::atol(s + 7)) : 1);
   }
@@ -85,6 +86,12 @@ int lane(int t) { return t & 31; }
 unsigned bit(int t) { return 1u << lane(t); }
 
 void enqueue(int t) { queue[(queue_first + queue_size++) % kMaxThreads] = static_cast<unsigned short>(t); }
+
+void enqueue_first(int t) {
+  queue_first = (queue_first + kMaxThreads - 1) % kMaxThreads;
+  queue[queue_first] = static_cast<unsigned short>(t);
+  ++queue_size;
+}
 
 int dequeue() {
   if (turns.order == Order::random && queue_size > 1) {
@@ -171,7 +178,8 @@ void try_exchange(int t) {
     ballot |= other.value << l;
   }
   for (int i = 0; i < 32; ++i) {
-    const int l = turns.order == Order::reverse ? 31 - i : i, other = first + l;
+    const bool last_first = turns.order == Order::reverse || turns.order == Order::warps;
+    const int l = last_first ? 31 - i : i, other = first + l;
     if (!(lanes >> l & 1u)) continue;
     Waiting& w = waits[other];
     if (mine.kind == Exchange::ballot) w.value = ballot;
@@ -182,7 +190,7 @@ void try_exchange(int t) {
       w.value = values[w.source];
     }
     states[other] = State::ready;
-    enqueue(other);
+    turns.order == Order::warps ? enqueue_first(other) : enqueue(other);
   }
   warp.waiting &= ~lanes;
   warp_turn[t / 32][mine.mask % kGroups] ^= true;
