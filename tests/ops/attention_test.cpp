@@ -42,6 +42,7 @@ std::function<Tensor(Args)> naive(const AttentionOptions& o) {
     Shape shape = q.shape();
     shape.back() = v.dim(-1);
     Tensor y = empty(shape, DType::f64);
+    const u32 step = o.dropout > 0 ? static_cast<u32>(o.draw.step.item()) : 0;
     for_each_index(shape, [&](const Position& at) {
       const i64 i = at[at.size() - 2], column = at.back();
       double total = 0, value = 0;
@@ -59,7 +60,6 @@ std::function<Tensor(Args)> naive(const AttentionOptions& o) {
         double kept = 1;
         if (o.dropout > 0) {
           const i64 number = (entry * keys + j) * queries + i;
-          const u32 step = static_cast<u32>(o.draw.step.item());
           const bool drop = random::uniform<float>(o.draw.seed, o.draw.number, step, number) < o.dropout;
           kept = drop ? 0 : 1 / (1 - o.dropout);
         }
@@ -74,9 +74,16 @@ std::function<Tensor(Args)> naive(const AttentionOptions& o) {
 // Reproducible bool values, about three of four true.
 Tensor random_mask(const Shape& shape, u64 seed) { return gt(random_tensor(shape, seed), scalar(-0.5, DType::f64)); }
 
+// The options with their tensors where the operands are.
+AttentionOptions beside(const Tensor& q, AttentionOptions o) {
+  if (o.mask) o.mask = o.mask.to(q.device());
+  if (o.draw.step) o.draw.step = o.draw.step.to(q.device());
+  return o;
+}
+
 void check_attention(const AttentionOptions& o, const std::vector<Input>& inputs, int order = 2) {
   check_op({.name = "attention",
-            .op = [&](Args x) { return attention(x[0], x[1], x[2], o); },
+            .op = [&](Args x) { return attention(x[0], x[1], x[2], beside(x[0], o)); },
             .reference = naive(o),
             .inputs = inputs,
             .order = order});
@@ -120,7 +127,7 @@ TEST_CASE("attention: a bias is added to the scores and has a gradient") {
       check_op({.name = "attention",
                 .op =
                     [&](Args x) {
-                      AttentionOptions own = o;
+                      AttentionOptions own = beside(x[0], o);
                       own.bias = x[3];
                       return attention(x[0], x[1], x[2], own);
                     },

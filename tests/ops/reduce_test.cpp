@@ -19,7 +19,10 @@ using namespace moegrad::test;
 namespace {
 
 // Folds every element into its place by f, from `first` on; the result keeps the reduced axes.
-Tensor naive_kept(const Tensor& x, const Axes& axes, double first, const std::function<double(double, double)>& f) {
+// Element by element, so on the CPU.
+Tensor naive_kept(const Tensor& x_any, const Axes& axes, double first, const std::function<double(double, double)>& f) {
+  const DeviceScope scope(Device::cpu);
+  const Tensor x = x_any.to(Device::cpu);
   Shape shape = x.shape();
   for (int a : axes) shape[a < 0 ? a + x.rank() : a] = 1;
   Tensor y = full(shape, first, DType::f64);
