@@ -68,6 +68,17 @@ std::string mark(const Sheet& s, std::size_t i, std::size_t k) {
          interval(s, i, k);
 }
 
+// A number with as many digits as its column has room for (`.value` in style.cpp).
+std::string fitting(double v) {
+  constexpr auto kRoom = 7;
+  const auto width = [](const std::string& text) {
+    return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; });  // of UTF-8
+  };
+  for (int digits = 4; digits > 1; --digits)
+    if (std::string text = number(v, digits); width(text) <= kRoom) return text;
+  return number(v, 1);
+}
+
 std::string bar(const Sheet& s, std::size_t i, std::size_t k) {
   std::string level;
   if (std::isfinite(s.chart.level))
@@ -75,7 +86,7 @@ std::string bar(const Sheet& s, std::size_t i, std::size_t k) {
   const double v = s.chart.groups[k].values[i];
   return fmt::format("<div class=\"hbar\"><span class=\"track{}\">{}{}{}</span><span class=\"value\">{}</span></div>",
                      s.points ? " points" : "", lines(s), mark(s, i, k), level,
-                     std::isfinite(v) ? number(v) : "\u2013");
+                     std::isfinite(v) ? fitting(v) : "\u2013");
 }
 
 std::string labels(const Sheet& s) {

@@ -163,6 +163,9 @@ TEST_CASE("bar chart: short labels stand below upright bars, long ones beside ly
   lying.labels = {"a label of thirty-two characters", "another one that is just as long"};
   CHECK(draw(lying).body.find("class=\"hbars\"") != std::string::npos);
   CHECK(malformed(draw(lying).body) == "");
+  lying.groups = {{"one", {-0.0005488, 0.1068}}};  // numbers fit their column
+  CHECK(draw(lying).body.find("\u22120.0005</span>") != std::string::npos);
+  CHECK(draw(lying).body.find(">0.1068</span>") != std::string::npos);
 }
 
 TEST_CASE("plots: on a phone every second label goes where all would not fit, and only there") {
