@@ -97,20 +97,20 @@ void describe(Trainee& t, Progress& progress) {
                   {"device", device_text()}});
 }
 
-Contestant contestant(Trainee& t, RoutingWatch* watch = nullptr) {
+TrainedModel trained_model(Trainee& t, RoutingWatch* watch = nullptr) {
   return {t.name, &t.task, &t.run, t.task.score(t.task.data().validation.count(), watch), t.flops};
 }
 
 struct Result {
-  std::vector<Contestant> contestants;
+  std::vector<TrainedModel> models;
   double linear = 0;  // percent
   LoadStatistics loads;
 };
 
 Result result_of(Trainee& model, std::optional<Trainee>& dense, const Settings& s) {
   Result r{.loads = LoadStatistics(model.task.model().tokens())};
-  r.contestants.push_back(contestant(model, &r.loads));
-  if (dense) r.contestants.push_back(contestant(*dense));
+  r.models.push_back(trained_model(model, &r.loads));
+  if (dense) r.models.push_back(trained_model(*dense));
   r.linear = linear_accuracy(model.task.data(), s.linear_steps, s.run.seed);
   return r;
 }
@@ -118,7 +118,7 @@ Result result_of(Trainee& model, std::optional<Trainee>& dense, const Settings& 
 void print_result(const Result& r) {
   fmt::print("\n{:<16} {:>10} {:>8} {:>14} {:>12} {:>8} {:>9}\n", "model", "accuracy", "loss", "FLOPs / token",
              "parameters", "seconds", "images/s");
-  for (const Contestant& c : r.contestants) {
+  for (const TrainedModel& c : r.models) {
     fmt::print("{:<16} {:>8.2f} % {:>8.4f} {:>14} {:>12}", c.name, 100 * c.score.accuracy, c.score.loss,
                with_commas(static_cast<i64>(c.flops)), with_commas(c.task->model().parameter_count()));
     if (c.run->steps_done() > 0) fmt::print(" {:>8.1f} {:>9}", c.run->seconds(), with_commas(c.run->per_second()));
@@ -129,8 +129,8 @@ void print_result(const Result& r) {
 
 Values values_of(const Result& r, const std::string& report) {
   Values values;
-  for (const Contestant& c : r.contestants) {
-    const std::string who = &c == r.contestants.data() ? "" : "dense_";
+  for (const TrainedModel& c : r.models) {
+    const std::string who = &c == r.models.data() ? "" : "dense_";
     values.insert(values.end(), {{who + "step", c.run->step()},
                                  {who + "accuracy", 100 * c.score.accuracy},
                                  {who + "validation", c.score.loss},
@@ -143,21 +143,21 @@ Values values_of(const Result& r, const std::string& report) {
 }
 
 Report report_of(const Result& r, const Settings& s, const CLI::App& app, const std::string& command) {
-  const Contestant& model = r.contestants.front();
+  const TrainedModel& model = r.models.front();
   Report report{
       .title = "train_vit",
       .subtitle = fmt::format("A vision transformer on images ({}), feed-forward layers: {}", s.images, model.name),
       .command = command};
   report.facts.push_back({"accuracy", fmt::format("{:.2f} %", 100 * model.score.accuracy)});
-  if (r.contestants.size() > 1)
-    report.facts.push_back({"dense, equal FLOPs", fmt::format("{:.2f} %", 100 * r.contestants[1].score.accuracy)});
+  if (r.models.size() > 1)
+    report.facts.push_back({"dense, equal FLOPs", fmt::format("{:.2f} %", 100 * r.models[1].score.accuracy)});
   report.facts.insert(report.facts.end(), {{"linear model", fmt::format("{:.2f} %", r.linear)},
                                            {"steps", with_commas(model.run->step())},
                                            {"parameters", with_commas(model.task->model().parameter_count())},
                                            {"FLOPs per token", with_commas(static_cast<i64>(model.flops))}});
   RunRecord record = model.run->record();
   record.scalars.add(model.run->step(), "validation", model.score.loss);
-  report.sections.push_back(comparison_section(r.contestants, r.linear));
+  report.sections.push_back(comparison_section(r.models, r.linear));
   report.sections.push_back(learning_section(record, s.run, {.loss_unit = "nats per image", .others = {"accuracy"}}));
   std::erase_if(report.sections.back().figures, [](const Figure& figure) {  // it is in the comparison
     const LineChart* chart = std::get_if<LineChart>(&figure);

@@ -13,9 +13,9 @@ namespace {
 
 std::size_t at(i64 i) { return static_cast<std::size_t>(i); }
 
-LineChart accuracy_chart(const std::vector<Contestant>& contestants, double linear) {
+LineChart accuracy_chart(const std::vector<TrainedModel>& models, double linear) {
   LineChart chart{.title = "Validation accuracy", .x_label = "step", .y_label = "percent"};
-  for (const Contestant& c : contestants) {
+  for (const TrainedModel& c : models) {
     ScalarHistory scalars = c.run->record().scalars;
     scalars.add(c.run->step(), "accuracy", 100 * c.score.accuracy);
     chart.series.push_back(scalars.series("accuracy", c.name));
@@ -24,10 +24,10 @@ LineChart accuracy_chart(const std::vector<Contestant>& contestants, double line
   return chart;
 }
 
-Table comparison_table(const std::vector<Contestant>& contestants, double linear) {
+Table comparison_table(const std::vector<TrainedModel>& models, double linear) {
   Table table{.title = "Side by side",
               .header = {"model", "accuracy %", "loss", "FLOPs per token", "parameters", "seconds", "images/s"}};
-  for (const Contestant& c : contestants) {
+  for (const TrainedModel& c : models) {
     const bool ran = c.run->steps_done() > 0;
     table.rows.push_back({c.name, fmt::format("{:.2f}", 100 * c.score.accuracy), fmt::format("{:.4f}", c.score.loss),
                           with_commas(static_cast<i64>(c.flops)), with_commas(c.task->model().parameter_count()),
@@ -44,10 +44,10 @@ Table comparison_table(const std::vector<Contestant>& contestants, double linear
 
 }  // namespace
 
-Report::Section comparison_section(const std::vector<Contestant>& contestants, double linear) {
+Report::Section comparison_section(const std::vector<TrainedModel>& models, double linear) {
   Report::Section section{.heading = "The same work, spent in two ways"};
-  if (contestants.size() < 2) section.heading = "The result";
-  section.figures = {accuracy_chart(contestants, linear), comparison_table(contestants, linear)};
+  if (models.size() < 2) section.heading = "The result";
+  section.figures = {accuracy_chart(models, linear), comparison_table(models, linear)};
   return section;
 }
 
@@ -57,7 +57,7 @@ namespace {
 
 constexpr std::size_t kMostClasses = 30;  // of a table that can still be read
 
-Table confusion_table(const Contestant& model) {
+Table confusion_table(const TrainedModel& model) {
   const std::vector<std::string>& classes = model.task->data().classes;
   Table table{.title = "Which class is taken for which", .header = {"image shows"}};
   for (const std::string& name : classes) table.header.push_back(name);
@@ -73,7 +73,7 @@ Table confusion_table(const Contestant& model) {
 }
 
 // The pairs of classes that are confused most.
-Table mistakes_table(const Contestant& model) {
+Table mistakes_table(const TrainedModel& model) {
   const std::vector<std::string>& classes = model.task->data().classes;
   struct Pair {
     i64 count;
@@ -93,7 +93,7 @@ Table mistakes_table(const Contestant& model) {
 
 }  // namespace
 
-Report::Section confusion_section(const Contestant& model) {
+Report::Section confusion_section(const TrainedModel& model) {
   Report::Section section{.heading = "Mistakes"};
   if (model.task->data().classes.size() <= kMostClasses) section.figures.push_back(confusion_table(model));
   section.figures.push_back(mistakes_table(model));
@@ -102,7 +102,7 @@ Report::Section confusion_section(const Contestant& model) {
 
 // ---- experts
 
-Report::Section expert_section(const Contestant& model) {
+Report::Section expert_section(const TrainedModel& model) {
   constexpr i64 kPictures = 12;
   Report::Section section{.heading = "Images through the experts",
                           .text = "Every patch has the colour of the expert that weighs most in it."};

@@ -59,7 +59,7 @@ TEST_CASE("image task: two steps with every feed-forward layer of the table, and
     Progress quiet(Progress::Output::quiet);
     TrainingRun run(task, steps(2), task.notes(), quiet);
     CHECK(run.run());
-    const Contestant model{kind.name, &task, &run, task.score(50), task.flops_per_token()};
+    const TrainedModel model{kind.name, &task, &run, task.score(50), task.flops_per_token()};
     CHECK(std::isfinite(model.score.loss));
     CHECK(model.flops > 0);
     CHECK(comparison_section({model}, 10).figures.size() == 2);
