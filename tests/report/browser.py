@@ -26,7 +26,7 @@ TALLEST = 16000  # of a picture that Chromium takes
 
 # A window is at least 500 wide, a frame may be as narrow as a phone. It hands its page over as text.
 FRAME = """<!DOCTYPE html><body><iframe style="border:0" width="%d" height="1000" src="%s"></iframe><pre></pre><script>
-const until = Date.now() + 2500;
+const until = Date.now() + %d;
 const hand = () => {
   const page = document.querySelector('iframe').contentDocument;
   if (!(page && page.documentElement.dataset.checked) && Date.now() < until) return setTimeout(hand, 50);
@@ -54,13 +54,13 @@ def console(stderr):
 def built(browser, profile, theme, width, address):
     """The page as the browser has it after its check, and what it wrote to the console."""
     frame = os.path.join(profile, "frame.html")
-    with open(frame, "w", encoding="utf-8") as file:
-        file.write(FRAME % (width, html.escape(address + "#check")))
     for budget in (3000, 12000, 48000):  # on a busy machine the browser's time may be over before it has read the page
+        with open(frame, "w", encoding="utf-8") as file:
+            file.write(FRAME % (width, html.escape(address + "#check"), budget - 500))
         done = run(browser, profile, theme, (1700, 1100), ["--dump-dom"], "file://" + frame, budget)
         text = re.search(r"<pre>(.*)</pre>", done.stdout.decode("utf-8", "replace"), re.S)
         page = html.unescape(text[1]) if text else ""
-        if "data-checked" in page:
+        if " data-checked=" in page:
             break
     return page, console(done.stderr)
 
