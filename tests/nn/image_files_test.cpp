@@ -5,6 +5,7 @@
 
 #include <functional>
 
+#include "tests/support/message_of.h"
 #include "tests/support/temporary_folder.h"
 
 using namespace moegrad;
@@ -37,15 +38,6 @@ struct IdxFolder : TemporaryFolder {
   std::string folder() const { return file(""); }
 };
 
-std::string message_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const IoError& e) {
-    return e.what();
-  }
-  return "no IoError";
-}
-
 }  // namespace
 
 TEST_CASE("image files: IDX images and labels, under both names") {
@@ -68,7 +60,7 @@ TEST_CASE(
   const std::string path = files.file("x");
   const auto error_of = [&](const std::string& bytes) {
     write_text(path, bytes);
-    return message_of([&] { read_idx_images(path); });
+    return message_of<IoError>([&] { read_idx_images(path); });
   };
   CHECK(error_of(idx({2, 2, 3}, 11)) == path + ": 12 bytes must follow the head, by its sizes [2, 2, 3]; got 11");
   CHECK(error_of(idx({2, 2, 3}, 13)) == path + ": 12 bytes must follow the head, by its sizes [2, 2, 3]; got 13");
@@ -88,14 +80,14 @@ TEST_CASE("image files: IDX files that do not fit each other, are packed or abse
   const IdxFolder files;
   const std::string labels = files.file("train-labels-idx1-ubyte");
   write_text(labels, idx({3}, 3));
-  CHECK(message_of([&] { idx_images(files.folder()); }) ==
+  CHECK(message_of<IoError>([&] { idx_images(files.folder()); }) ==
         fmt::format("{}: there must be one label for each of the 2 images of {}; got 3", labels,
                     files.file("train-images-idx3-ubyte")));
   std::filesystem::rename(labels, labels + ".gz");
-  CHECK(message_of([&] { idx_images(files.folder()); }) ==
+  CHECK(message_of<IoError>([&] { idx_images(files.folder()); }) ==
         fmt::format("{0}: it must be unpacked; got {0}.gz (gunzip -k)", labels));
   std::filesystem::remove(labels + ".gz");
-  CHECK(message_of([&] { idx_images(files.folder()); }) == labels + ": there is no such file");
+  CHECK(message_of<IoError>([&] { idx_images(files.folder()); }) == labels + ": there is no such file");
 }
 
 TEST_CASE("image files: CIFAR-10") {
@@ -112,7 +104,7 @@ TEST_CASE("image files: CIFAR-10") {
   CHECK(data.classes[9] == "truck");
   const auto error_of = [&](const std::string& bytes) {
     write_text(part, bytes);
-    return message_of([&] { cifar10_images(files.file("")); });
+    return message_of<IoError>([&] { cifar10_images(files.file("")); });
   };
   CHECK(error_of(cifar_record(1, 'a').substr(1)) ==
         part + ": it must be a whole number of images of 3073 bytes each; got 3072 bytes");
@@ -121,5 +113,5 @@ TEST_CASE("image files: CIFAR-10") {
         part + ": labels must be in [0, 10); got 10 for image 1");
   write_text(part, cifar_record(1, 'a'));
   std::filesystem::remove(test);
-  CHECK(message_of([&] { cifar10_images(files.file("")); }) == test + ": there is no such file");
+  CHECK(message_of<IoError>([&] { cifar10_images(files.file("")); }) == test + ": there is no such file");
 }

@@ -92,7 +92,13 @@ TEST_CASE("glyph images: options out of range") {
   CHECK_THROWS_WITH_AS(glyph_images({.training = 0}),
                        "glyph images: each part must have 1 to 16777216 images; got 0 and 2000", Error);
   CHECK_THROWS_WITH_AS(glyph_images({.size = 7}), "glyph images: size must be in [8, 512]; got 7", Error);
-  CHECK_THROWS_AS(glyph_images({.smallest = 0.9, .largest = 0.8}), Error);
-  CHECK_THROWS_AS(glyph_images({.noise = -1}), Error);
-  CHECK_THROWS_AS(glyph_images({.turn = 0.6}), Error);
+  CHECK_THROWS_WITH_AS(glyph_images({.smallest = 0.9, .largest = 0.8}),
+                       "glyph images: sizes and strokes must be ranges in (0, 1]; got [0.9, 0.8] and [0.07, 0.16]",
+                       Error);
+  CHECK_THROWS_WITH_AS(
+      glyph_images({.noise = -1}),
+      "glyph images: noise must be in [0, 10], turn in [0, 0.5], distractors in [0, 1000]; got -1, 0.125 and 2", Error);
+  CHECK_THROWS_WITH_AS(
+      glyph_images({.turn = 0.6}),
+      "glyph images: noise must be in [0, 10], turn in [0, 0.5], distractors in [0, 1000]; got 0.06, 0.6 and 2", Error);
 }

@@ -52,9 +52,9 @@ TEST_CASE("curves: values between looks, at the ends, and outside") {
   CHECK(read_at(x, y, 2) == 6);
   CHECK(read_at(x, y, 5) == Approx(4.5));
   CHECK(read_at(x, y, 6) == 4);
-  CHECK_THROWS_AS(read_at(x, y, 6.1), Error);
-  CHECK_THROWS_AS(read_at(x, y, -0.1), Error);
-  CHECK_THROWS_AS(read_at({}, {}, 0), Error);
+  CHECK_THROWS_WITH_AS(read_at(x, y, 6.1), "curve: cannot be read at 6.1; got 3 and 3 values from 0 to 6", Error);
+  CHECK_THROWS_WITH_AS(read_at(x, y, -0.1), "curve: cannot be read at -0.1; got 3 and 3 values from 0 to 6", Error);
+  CHECK_THROWS_WITH_AS(read_at({}, {}, 0), "curve: cannot be read at 0; got 0 and 0 values", Error);
 }
 
 TEST_CASE("comparison: a common budget is what the shortest training reached, and all are read there") {
@@ -65,7 +65,8 @@ TEST_CASE("comparison: a common budget is what the shortest training reached, an
   CHECK(r.loss[0][0] == Approx(1 + 0.2 + 0.01));            // at its end
   CHECK(r.loss[1][0] == Approx((2 + 1 + 0.2 - 0.01) / 2));  // half way
   CHECK(r.accuracy[1][3] == Approx(0.5));
-  CHECK_THROWS_AS(read_all(all, Budget::seconds, 9), Error);
+  CHECK_THROWS_WITH_AS(read_all(all, Budget::seconds, 9), "curve: cannot be read at 9; got 5 and 5 values from 0 to 8",
+                       Error);
   std::vector<Contestant> uneven = all;
   uneven[1].curves.pop_back();
   CHECK_THROWS_WITH_AS(read_all(uneven, Budget::flops, 1),

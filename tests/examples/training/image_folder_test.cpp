@@ -8,6 +8,7 @@
 
 #include "core/atomic_file.h"
 #include "core/errors.h"
+#include "tests/support/message_of.h"
 #include "tests/support/temporary_folder.h"
 
 #define STB_IMAGE_WRITE_IMPLEMENTATION
@@ -36,15 +37,6 @@ void write_picture(const std::string& path, int height, int width, const Colour&
 
 Colour plain(int value) {
   return [value](int, int, int) { return value; };
-}
-
-std::string message_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const IoError& e) {
-    return e.what();
-  }
-  return "no IoError";
 }
 
 }  // namespace
@@ -94,9 +86,11 @@ TEST_CASE("image folder: parts that are given") {
 TEST_CASE("image folder: errors name the file or folder") {
   const TemporaryFolder folder;
   const std::string root = folder.file("");
-  const auto error = [&] { return message_of([&] { folder_images(root, {.size = 2, .validate = 2}); }); };
+  const auto error = [&] { return message_of<IoError>([&] { folder_images(root, {.size = 2, .validate = 2}); }); };
   CHECK(error() == root + ": it must have a sub-folder for each class, two at least; got 0");
-  CHECK(message_of([&] { folder_images(folder.file("none")); }).starts_with(folder.file("none") + ": cannot list it"));
+  CHECK(message_of<IoError>([&] {
+          folder_images(folder.file("none"));
+        }).starts_with(folder.file("none") + ": cannot list it"));
   write_picture(folder.file("a/1.png"), 2, 2, plain(9));
   std::filesystem::create_directories(folder.file("b"));
   CHECK(error() == root + "b: there must be .png, .jpg or .jpeg files in it; got none");

@@ -127,16 +127,17 @@ TEST_CASE("scalar history: steps that fall, and texts that are not a history, ar
   history.add(5, "loss", 1);
   CHECK_THROWS_WITH_AS(history.add(4, "loss", 1),
                        "history: steps must be at least 0 and not fall; got 4 for 'loss', whose last is 5", Error);
-  CHECK_THROWS_AS(history.add(-1, "other", 1), Error);
+  CHECK_THROWS_WITH_AS(history.add(-1, "other", 1),
+                       "history: steps must be at least 0 and not fall; got -1 for 'other', whose last is 0", Error);
   CHECK(history.names().size() == 1);
   const std::string good = history.text();
   for (const std::string& text :
        {std::string("nothing"), std::string("{}"), std::string("[]"), good.substr(0, good.size() / 2),
         LoadHistory().text(), std::string(R"({"format":"moegrad.scalar_history","version":1,"content":[{"name":1}]})")})
-    CHECK_THROWS_AS(ScalarHistory::from_text(text), IoError);
+    CHECK_THROWS_AS(ScalarHistory::from_text(text), IoError);  // the rest of the text is the JSON library's
   ScalarHistory odd;
   odd.add(0, "\xff", 1);
-  CHECK_THROWS_AS(odd.text(), IoError);
+  CHECK_THROWS_AS(odd.text(), IoError);  // the rest of the text is the JSON library's
 }
 
 TEST_CASE("load history: shares, drops, entropies and dead experts by hand; routings of a layer count together") {
@@ -195,12 +196,14 @@ TEST_CASE("load history: soft mixtures show weights; a text and a number of expe
   CHECK(history.dropped().series.empty());
   CHECK_THROWS_WITH_AS(history.add(1, {map_of("", {1, 1, 1}, 0, 0)}),
                        "history: a layer must keep its number of experts; got 3 for '', which had 2", Error);
-  CHECK_THROWS_AS(history.add(1, {map_of("new", {1, 1, 1}, 0, 0), map_of("new", {1, 1}, 0, 0)}), Error);
+  CHECK_THROWS_WITH_AS(history.add(1, {map_of("new", {1, 1, 1}, 0, 0), map_of("new", {1, 1}, 0, 0)}),
+                       "history: a layer must keep its number of experts; got 2 for 'new', which had 3", Error);
   CHECK(history.layers().size() == 1);
   std::string text = history.text();
   text.replace(text.find("\"experts\":2"), 11, "\"experts\":3");
   CHECK_THROWS_WITH_AS(LoadHistory::from_text(text), "history: a load must have one number per expert", IoError);
-  CHECK_THROWS_AS(LoadHistory::from_text(ScalarHistory().text()), IoError);
+  CHECK_THROWS_WITH_AS(LoadHistory::from_text(ScalarHistory().text()),
+                       "history: the text is of another format or version", IoError);
 }
 
 TEST_CASE("load history: maps of a model in training are what it takes") {

@@ -82,13 +82,16 @@ TEST_CASE("load statistics: without load there are no shares; experts, positions
   CHECK_THROWS_WITH_AS(
       loads.add(map_of({{0, 0, 0}}, 2)),
       "load statistics: a layer must keep its experts and positions; got 2 and 3 for 'a', which had 2 and 2", Error);
-  CHECK_THROWS_AS(loads.add(map_of({{0, 0}}, 3)), Error);
-  CHECK_THROWS_AS(loads.of("b"), Error);
-  CHECK_THROWS_AS(LoadStatistics(-1), Error);
+  CHECK_THROWS_WITH_AS(
+      loads.add(map_of({{0, 0}}, 3)),
+      "load statistics: a layer must keep its experts and positions; got 3 and 2 for 'a', which had 2 and 2", Error);
+  CHECK_THROWS_WITH_AS(loads.of("b"), "load statistics: the layer must have made a routing; got 'b'", Error);
+  CHECK_THROWS_WITH_AS(LoadStatistics(-1), "load statistics: positions must be at least 0; got -1", Error);
   LoadStatistics fours(4);
   fours.add(map_of({{0, 0, 1}}, 2));
   CHECK(fours.of("a").load == std::vector<double>{2, 1});
-  CHECK_THROWS_AS(position_load(fours.of("a")), Error);
+  CHECK_THROWS_WITH_AS(position_load(fours.of("a")),
+                       "position_load: tokens must be whole sequences; those of 'a' are not", Error);
 }
 
 TEST_CASE("load statistics: watch any model; a batch that is one group is cut into its sequences") {

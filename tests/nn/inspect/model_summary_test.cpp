@@ -42,7 +42,7 @@ TEST_CASE("model summary: a linear layer, by hand") {
   CHECK(l.active == l.parameters);
   CHECK(l.flops == 2 * 5 * 3 * 4 + 5 * 4);
   CHECK(l.activation_bytes == 4 * 5 * 3);  // x, for the gradient of the weight
-  CHECK_THROWS_AS(s.of("nothing"), Error);
+  CHECK_THROWS_WITH_AS(s.of("nothing"), "model summary: there must be such a layer; got 'nothing'", Error);
 }
 
 TEST_CASE("model summary: a feed-forward layer and a head, by hand; deeper layers count to those that hold them") {
@@ -67,7 +67,8 @@ TEST_CASE("model summary: a feed-forward layer and a head, by hand; deeper layer
   CHECK(s.of("head").activation_bytes == 4 * 5 * 4);
   CHECK(model_summary(pair, run, {.depth = 0}).layers.size() == 1);
   CHECK(model_summary(pair, run, {.depth = 0}).total().flops == s.total().flops);
-  CHECK_THROWS_AS(model_summary(pair, run, {.depth = -1}), Error);
+  CHECK_THROWS_WITH_AS(model_summary(pair, run, {.depth = -1}), "model_summary: depth must be at least 0; got -1",
+                       Error);
 }
 
 TEST_CASE("model summary: a top-2 mixture does the work of two experts per token") {

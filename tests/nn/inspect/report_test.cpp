@@ -63,7 +63,10 @@ TEST_CASE("report: it is written wholly or not at all") {
   CHECK(read_file(path) == sample().html());
   Report wrong = sample();
   wrong.sections[0].figures.push_back(LineChart{.title = "w", .series = {{"a", {1}, {}}}});
-  CHECK_THROWS_AS(wrong.write(path), ShapeError);
+  CHECK_THROWS_WITH_AS(
+      wrong.write(path),
+      "line chart 'w': x, y and a band's low and high must be equally many; got series 'a' with 1, 0, 0 and 0",
+      ShapeError);
   CHECK(read_file(path) == sample().html());
   CHECK(folder.count() == 1);
   CHECK_THROWS_AS(sample().write(folder.file("missing/report.html")), IoError);

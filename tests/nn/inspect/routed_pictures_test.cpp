@@ -113,9 +113,12 @@ TEST_CASE("image through experts: a vision transformer, soft or sparse, with a c
 TEST_CASE("image through experts: images, grids and captions must fit") {
   CHECK_THROWS_WITH_AS(routed_images("", zeros({2, 2, 4, 4}), {}, {}),
                        "image_through_experts: images must be [B, 1 or 3, H, W]; got f32 [2, 2, 4, 4]", ShapeError);
-  CHECK_THROWS_AS(routed_images("", zeros({2, 4, 4}), {}, {}), ShapeError);
-  CHECK_THROWS_AS(routed_images("", zeros({2, 1, 4, 4}), {.rows = 0}, {}), Error);
-  CHECK_THROWS_AS(routed_images("", zeros({2, 1, 4, 4}), {}, {}, {.captions = {"one"}}), Error);
+  CHECK_THROWS_WITH_AS(routed_images("", zeros({2, 4, 4}), {}, {}),
+                       "image_through_experts: images must be [B, 1 or 3, H, W]; got f32 [2, 4, 4]", ShapeError);
+  CHECK_THROWS_WITH_AS(routed_images("", zeros({2, 1, 4, 4}), {.rows = 0}, {}),
+                       "image_through_experts: a grid must have patches; got 0 rows, 1 columns behind 0 tokens", Error);
+  CHECK_THROWS_WITH_AS(routed_images("", zeros({2, 1, 4, 4}), {}, {}, {.captions = {"one"}}),
+                       "image_through_experts: every image must have a caption, or none; got 1 for 2 images", Error);
   CHECK(routed_images("", zeros({0, 1, 4, 4}), {}, {}).pictures.empty());
 }
 

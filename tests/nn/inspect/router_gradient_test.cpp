@@ -145,7 +145,7 @@ TEST_CASE("router gradient: norms and angles by hand, and what a parameter does 
   CHECK(g.angle("task", "z") == doctest::Approx(90));
   CHECK(g.angle("task", "balance") == doctest::Approx(180));
   CHECK(g.angle("z", "z") == doctest::Approx(0));
-  CHECK_THROWS_AS(g.part("nothing"), Error);
+  CHECK_THROWS_WITH_AS(g.part("nothing"), "router gradient: there must be such a part; got 'nothing'", Error);
   const Table table = router_gradient_table({g});
   REQUIRE(table.rows.size() == 4);
   CHECK(table.rows[1] == std::vector<std::string>{"w", "z", "5", "70.7 %", "90.0°", "45.0°"});
