@@ -1,13 +1,14 @@
 // Sums of rows that meet at one destination, for runs of any length: one row in each run, or all rows in one.
 //
-//   1  The sorted rows are cut into tiles of equal size, of which each is added up by the lanes of a warp (one part of
+//   1  y becomes zeros, which is what a destination that no row reaches keeps.
+//   2  The sorted rows are cut into tiles of equal size, of which each is added up by the lanes of a warp (one part of
 //      the features each, cuda/routes.cuh). A run that lies within a tile is finished. Of one that does not, the tile
 //      where it begins keeps its `tail`, each later one its `head`.
-//   2  A block for each destination adds up tail and heads, teams of threads taking every so many of them, and the teams'
-//      sums as a tree. Destinations that no row reaches become zeros.
+//   3  A block for each tile in which a run begins that goes on behind it adds up the run's tail and heads, teams of
+//      threads taking every so many of them, and the teams' sums as a tree.
 //
-// The order of all sums is given by the sizes alone: the same bits every run. Moved: the rows once, and at most 2 / 16
-// of them once more.
+// The order of all sums is given by the sizes alone: the same bits every run. Moved: y and the rows once, and at most
+// 2 / 16 of the rows once more.
 #include "cuda/reduce.cuh"
 #include "cuda/routes.cuh"
 
@@ -73,24 +74,36 @@ template <class C, int V> struct AddPacks {
   }
 };
 
-// Part of the features of one destination, in step 2: V features for each lane, `lanes` of them, the other threads of
-// the block in teams.
+// The run that begins in a tile and goes on behind it: its destination and the last tile that it reaches.
+struct LongRun {
+  i64 destination = 0, last = -1;  // no tile: there is none
+
+  __device__ LongRun(const RouteLoop& loop, const RouteRuns& runs, i64 t, i64 tile) {
+    if ((t + 1) * tile >= runs.first(runs.destinations)) return;
+    destination = Step::at(loop, runs, (t + 1) * tile - 1).y / loop.features;
+    if (runs.first(destination) >= t * tile) last = (runs.first(destination + 1) - 1) / tile;
+  }
+};
+
+// Part of the features of one long run, in step 3: V features for each lane, `lanes` of them, the other threads of the
+// block in teams.
 template <class F, int V>
 __global__ void __launch_bounds__(kBlock)
-    join_tiles_kernel(F* y, RouteRuns runs, Partial<Computed<F>> partial, i64 tile, i64 features, RouteSplit s) {
+    join_tiles_kernel(F* y, RouteLoop loop, RouteRuns runs, Partial<Computed<F>> partial, i64 tile, i64 tiles,
+                      RouteSplit s) {
   using P = Pack<Computed<F>, V>;
   __shared__ P room[kBlock];
   const AddPacks<Computed<F>, V> plus;
   const int team = threadIdx.x / s.lanes, teams = blockDim.x / s.lanes;
-  for (i64 item = blockIdx.x; item < runs.destinations * s.parts; item += gridDim.x) {
-    const i64 d = item / s.parts, pack = item % s.parts * s.lanes + threadIdx.x % s.lanes;
-    const i64 begin = runs.first(d), end = runs.first(d + 1), first = begin / tile, last = (end - 1) / tile;
-    if (begin < end && first == last) continue;
+  for (i64 item = blockIdx.x; item < tiles * s.parts; item += gridDim.x) {
+    const i64 first = item / s.parts, pack = item % s.parts * s.lanes + threadIdx.x % s.lanes;
+    const LongRun run(loop, runs, first, tile);
+    if (run.last <= first) continue;
     P sum{};
-    if (begin < end && pack < s.packs) {
-      if (team == 0) sum = reinterpret_cast<const P*>(partial.tail + first * features)[pack];
-      for (i64 t = first + 1 + team; t <= last; t += teams)
-        sum = plus(sum, reinterpret_cast<const P*>(partial.head + t * features)[pack]);
+    if (pack < s.packs) {
+      if (team == 0) sum = reinterpret_cast<const P*>(partial.tail + first * loop.features)[pack];
+      for (i64 t = first + 1 + team; t <= run.last; t += teams)
+        sum = plus(sum, reinterpret_cast<const P*>(partial.head + t * loop.features)[pack]);
     }
     room[threadIdx.x] = sum;
     for (int half = teams / 2; half > 0; half /= 2) {
@@ -100,7 +113,7 @@ __global__ void __launch_bounds__(kBlock)
     if (team == 0 && pack < s.packs) {
       Pack<F, V> out;
       for (int v = 0; v < V; ++v) out.element[v] = convert<F>(room[threadIdx.x].element[v]);
-      reinterpret_cast<Pack<F, V>*>(y + d * features)[pack] = out;
+      reinterpret_cast<Pack<F, V>*>(y + run.destination * loop.features)[pack] = out;
     }
     __syncthreads();
   }
@@ -113,16 +126,19 @@ void sum_in_packs(const F* x, const F* scale, F* y, const RouteLoop& loop, const
   const i64 kept = tiles > 1 ? tiles * loop.features : 0;
   const Scratch<C> tail(kept), head(kept);
   const Partial<C> partial{tail.data(), head.data()};
+  const i64 bytes = runs.destinations * loop.features * static_cast<i64>(sizeof(F));
+  if (bytes > 0) check(cudaMemsetAsync(y, 0, static_cast<std::size_t>(bytes), stream()), "route_sums");
   const RouteSplit s(loop.features, V, kHeld);
   const Grid g = grid_for(tiles * s.parts * s.lanes);
   launch("route_sums", g.blocks, g.threads, 0, tile_sums_kernel<F, V>, x, scale, y, loop, runs, partial, tile, tiles,
          s);
+  if (tiles <= 1) return;
   constexpr int kJoin = V == 1 ? 1 : static_cast<int>(16 / sizeof(C));
   const RouteSplit join(loop.features, kJoin, 1);
   int threads = kWarp;
   while (threads < kBlock && threads < join.lanes * tiles) threads *= 2;
-  launch("route_sums", blocks_for(runs.destinations * join.parts), static_cast<unsigned>(threads), 0,
-         join_tiles_kernel<F, kJoin>, y, runs, partial, tile, loop.features, join);
+  launch("route_sums", blocks_for(tiles * join.parts), static_cast<unsigned>(threads), 0, join_tiles_kernel<F, kJoin>,
+         y, loop, runs, partial, tile, tiles, join);
 }
 
 }  // namespace
