@@ -47,7 +47,10 @@ lane() {
   : >"$note"
   (set -e; "$@")  # not in a condition: there bash would ignore set -e
   [[ $? == 0 ]] || { result=FAILED; failed+=" $name"; }
-  table+=$(printf '%-12s %-8s %4d s  %s' "$name" "$result" $((SECONDS - start)) "$(head -n 1 "$note")")$'\n'
+  local line
+  line=$(printf '%-12s %-8s %4d s  %s' "$name" "$result" $((SECONDS - start)) "$(head -n 1 "$note")")
+  echo "$line"
+  table+=$line$'\n'
 }
 not_run() { table+=$(printf '%-12s %-8s         %s' "$1" "NOT RUN" "$2")$'\n'; }
 
@@ -120,7 +123,7 @@ build_all() {
 
 run_suite() {
   local status=0
-  MOEGRAD_DEVICE=cuda OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive ctest --test-dir "$build" -j 8 --timeout 300 \
+  MOEGRAD_DEVICE=cuda OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive ctest --test-dir "$build" -j "$cores" --timeout 300 \
     --no-tests=error --output-on-failure --output-log "$results/suite.log" ${filter:+-R "$filter"} >/dev/null 2>&1 || status=1
   if [[ $status == 1 ]]; then
     grep -E -A 8 'ERROR:|terminate|SIGSEGV|illegal memory|\*\*\*(Failed|Timeout)' "$results/suite.log" |
@@ -154,6 +157,7 @@ memcheck_files=(cuda/reduce cuda/rows cuda/order cuda/routes cuda/matmul cuda/gr
   cuda/device cuda/graph core/random_fill)
 racecheck_files=(cuda/reduce cuda/rows cuda/order cuda/routes cuda/grouped_matmul cuda/attention cuda/matmul)
 reports='^=+ (Error:|Invalid|Misaligned|Race reported|Program hit|Uninitialized|Internal)'
+nothing='^=+ (ERROR SUMMARY: 0 errors|RACECHECK SUMMARY: 0 hazards)'  # clean is only what says so
 
 # sanitizer_file TOOL FILE: one test file, until the deadline at most. Prints a word and the file.
 sanitizer_file() {
@@ -165,7 +169,7 @@ sanitizer_file() {
     echo "error $2"
   elif [[ $status == 124 || $status == 137 ]]; then
     echo "unfinished $2"
-  elif [[ $status != 0 ]]; then
+  elif [[ $status != 0 ]] || ! grep -qE "$nothing" "$log"; then
     echo "failed $2"
   else
     rm -f "$log"
@@ -178,7 +182,7 @@ export -f sanitizer_file
 run_sanitizer() {
   local tool=$1 seconds=$2 list=$results/$1.txt word file
   shift 2
-  export results build reports deadline=$(($(date +%s) + seconds))
+  export results build reports nothing deadline=$(($(date +%s) + seconds))
   printf '%s\n' "$@" | xargs -P 8 -I {} bash -c "sanitizer_file $tool {}" >"$list"
   while read -r word file; do
     [[ $word == clean ]] || echo "$word: $file"

@@ -25,13 +25,14 @@ if [[ $with_torch == 1 ]]; then
   }
 fi
 
-# language_model NAME STEPS OPTION..: the same training steps, eager, as a graph, and in PyTorch
+# language_model NAME STEPS TORCH OPTION..: the same training steps, eager, as a graph, and in PyTorch; TORCH: "" or
+# --no-compile. The text is a short one: all of its validation part is evaluated at the end.
 language_model() {
-  local name=$1 steps=$2 how log
-  shift 2
+  local name=$1 steps=$2 torch_option=$3 how log
+  shift 3
   for how in eager graph; do
     log=$results/train_lm.$name.$how.log
-    timeout 90 "$build/train_lm" --device cuda "$@" --steps "$steps" --eval-every 0 --checkpoint "" --sample 0 --quiet \
+    timeout 90 "$build/train_lm" --device cuda --data README.md "$@" --steps "$steps" --eval-every 0 --checkpoint "" --sample 0 --quiet \
       $([[ $how == eager ]] || echo --graph) >"$log" 2>&1 || {
       echo "train_lm $name $how failed: $(tail -n 2 "$log")"
       [[ $how == graph && $name == *dropless ]] || status=1  # dropless may need the host
@@ -39,11 +40,11 @@ language_model() {
     sed -nE "s|.* ([0-9,]+) tokens/s\$|lm.$name.$how.tokens \\1 tokens/s|p" "$log" | tail -n 1 | tr -d , >>"$ours"
   done
   [[ $with_torch == 0 ]] ||
-    timeout 75 python3 $here/gpu_torch_lm.py --name "$name" "$@" --steps 60 >>"$torch" 2>>"$results/torch.log" || true
+    timeout 75 python3 $here/gpu_torch_lm.py --name "$name" "$@" --steps 60 $torch_option >>"$torch" 2>>"$results/torch.log" || true
 }
-language_model medium 400 --layers 6 --width 512 --heads 8 --experts 8 --topk 2 --block 256 --batch 32 --capacity 1.25
-language_model small 3000 --layers 8 --width 128 --heads 8 --experts 8 --topk 2 --block 32 --batch 16 --capacity 1.25
-language_model small-dropless 2000 --layers 8 --width 128 --heads 8 --experts 8 --topk 2 --block 32 --batch 16 --capacity 0
+language_model medium 250 "" --layers 6 --width 512 --heads 8 --experts 8 --topk 2 --block 256 --batch 32 --capacity 1.25
+language_model small 1500 --no-compile --layers 8 --width 128 --heads 8 --experts 8 --topk 2 --block 32 --batch 16 --capacity 1.25
+language_model small-dropless 1000 --no-compile --layers 8 --width 128 --heads 8 --experts 8 --topk 2 --block 32 --batch 16 --capacity 0
 
 python3 $here/gpu_compare.py "$ours" "$torch" | tee "$results/benchmarks.md" || cat "$ours" "$torch"
 exit $status
