@@ -3,19 +3,18 @@
 #
 #   tests/run.sh          the tests in Release, then under the address and undefined-behaviour sanitizers
 #   tests/run.sh --ci     the same after the lanes of a change: format check; the GPU backend built by nvcc, where it is, and run
-#                         on the CPU (tests/cuda_on_cpu), kernels there also under the thread sanitizer; benchmarks must build, too
-#   tests/run.sh --asan   kernels, some ops and layers on the emulated GPU under the address and undefined-behaviour sanitizers
+#                         on the CPU (tests/cuda_on_cpu), there also under the address and undefined-behaviour sanitizers, and
+#                         kernels under the thread sanitizer; benchmarks must build, too
 #   tests/run.sh --help   this text
 #
 # Ends with a table of the lanes and ctest's summary. Exits with 0 only if every lane that ran has passed.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
-ci=0 asan=0
+ci=0
 case ${1:-} in
   "") ;;
   --ci) ci=1 ;;
-  --asan) asan=1 ;;
   --help | -h) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' tests/run.sh; exit 0 ;;
   *) echo "tests/run.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
 esac
@@ -78,6 +77,7 @@ emulated() {
   done
 }
 
+# The whole suite there under the address and undefined-behaviour sanitizers.
 emulated_debug() {
   cmake --preset cuda-on-cpu-debug
   cmake --build --preset cuda-on-cpu-debug -j "$jobs"
@@ -95,12 +95,8 @@ parts=(tests examples)
 bash tests/setup.sh "${parts[@]}" || exit
 
 [[ $ci == 1 ]] && lane format check_format
-if [[ $asan == 1 ]]; then
-  lane cuda-on-cpu-debug emulated_debug
-else
-  lane cpu build_and_test cpu
-  lane cpu-debug build_and_test cpu-debug
-fi
+lane cpu build_and_test cpu
+lane cpu-debug build_and_test cpu-debug
 if [[ $ci == 1 ]]; then
   lane cuda-on-cpu emulated
   if command -v nvcc >/dev/null; then
@@ -108,7 +104,7 @@ if [[ $ci == 1 ]]; then
   else
     not_run cuda "there is no nvcc"
   fi
-  not_run cuda-on-cpu-debug "long, and not needed for every change: tests/run.sh --asan"
+  lane cuda-on-cpu-debug emulated_debug
   lane cuda-on-cpu-race emulated_race
 fi
 

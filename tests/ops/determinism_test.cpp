@@ -1,6 +1,6 @@
-// The same bits for any number of threads: every op that adds up, orders or overwrites, forward and backward, on sizes
-// that its loops share among threads. Products by BLAS are not in the table: how a BLAS splits its sums is its own
-// affair.
+// The same bits for any number of threads, and in every run on a GPU: every op that adds up, orders or overwrites, forward
+// and backward, on sizes that its loops share among threads. Products by BLAS are not in the table: how a BLAS splits its
+// sums is its own affair.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -12,6 +12,7 @@
 #include "core/parallel.h"
 #include "ops/ops.h"
 #include "tests/support/check_op.h"
+#include "tests/support/on_cuda.h"
 
 using namespace moegrad;
 using namespace moegrad::test;
@@ -185,15 +186,25 @@ std::vector<Row> layers() {
 }  // namespace
 
 TEST_CASE("op: the same bits for one, two and three threads, forward and backward") {
+  if (default_device() != Device::cpu) return;  // a GPU does not know of threads here: the next case
   for (const auto& table : {reductions(), scans(), orders(), index_ops(), layers()})
     for (const Row& r : table)
       for (DType t : {DType::f32, DType::f64, DType::bf16}) {
-        // A GPU does not know of threads here: it runs everything three times, and once in one dtype is enough.
-        if (default_device() != Device::cpu && t != DType::f32) continue;
         CAPTURE(r.name);
         CAPTURE(std::string(name(t)));
         CHECK(differs_with(r, t) == 0);
       }
+}
+
+TEST_CASE("op: the same bits in two runs on a GPU, whichever thread and block comes first, forward and backward") {
+  if (default_device() != Device::cuda) return;
+  for (const auto& table : {reductions(), scans(), orders(), index_ops(), layers()})
+    for (const Row& r : table) {
+      CAPTURE(r.name);
+      const auto once = bits(r, DType::f32);
+      const OtherWayRound scope;
+      CHECK(bits(r, DType::f32) == once);
+    }
 }
 
 TEST_CASE("op: the comparison of bits finds sums that depend on the number of threads, forward and backward") {

@@ -91,7 +91,8 @@ TEST_CASE("dropout: the same bits for any number of threads, in any piece") {
   set_num_threads(before);
   const DeviceScope on_the_cpu(Device::cpu);
   const Tensor in = x.to(Device::cpu), out = one.to(Device::cpu);
-  const DropoutPlan plan = plan_dropout("dropout", 0.4, {draw.seed, draw.number, draw.step.to(Device::cpu)});
+  const Draw same{draw.seed, draw.number, draw.step.to(Device::cpu)};  // the plan points into it
+  const DropoutPlan plan = plan_dropout("dropout", 0.4, same);
   for (const i64 first : {0, 1, 3, 255, 256, 1001})
     for (const i64 n : {1, 2, 5, 300}) {
       std::vector<float> piece(static_cast<std::size_t>(n));

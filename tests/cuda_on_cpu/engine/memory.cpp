@@ -141,12 +141,19 @@ void join_with_neighbours(Blocks::iterator it) {
   }
 }
 
+void poison_guards(char* at, const Block& b) {
+  asan::poison(at, kGuard);
+  asan::poison(user(at) + b.bytes, b.whole - kGuard - b.bytes);
+}
+
 void settle() {
   for (const auto& f : to_fill) {
     asan::unpoison(f.at, f.whole);
-    if (f.used_before && filled(f.at, f.whole)) continue;
-    if (f.used_before) damage = "device code has written into memory that was free";
-    std::memset(f.at, kFill, f.whole);
+    if (!f.used_before || !filled(f.at, f.whole)) {
+      if (f.used_before) damage = "device code has written into memory that was free";
+      std::memset(f.at, kFill, f.whole);
+    }
+    poison_guards(f.at, blocks.find(f.at)->second);
   }
   to_fill.clear();
   for (char* at : to_free) {
@@ -185,11 +192,6 @@ void* allocate(std::size_t bytes) {
   it->second.bytes = bytes;
   it->second.live = true;
   in_use += bytes;
-  if (asan::on) {
-    const Access settled;
-    asan::poison(it->first, kGuard);
-    asan::poison(user(it->first) + bytes, whole - kGuard - bytes);
-  }
   return user(it->first);
 }
 
@@ -201,8 +203,9 @@ bool release(void* p) {
   it->second.pending = true;
   in_use -= it->second.bytes;
   to_free.push_back(it->first);
+  asan::poison(it->first, it->second.whole);
   constexpr std::size_t kMany = 1000;
-  if (asan::on || to_free.size() > kMany) {
+  if (to_free.size() > kMany) {
     const Access settled;
   }
   return true;
