@@ -192,6 +192,8 @@ void* allocate(std::size_t bytes) {
   it->second.bytes = bytes;
   it->second.live = true;
   in_use += bytes;
+  asan::unpoison(it->first, whole);
+  poison_guards(it->first, it->second);
   return user(it->first);
 }
 
