@@ -1,12 +1,10 @@
-// Products of uneven groups of rows.
+// Products of uneven groups of rows: y = x w[e] for the rows of group e.
 //
 // Where the host may know the borders of the groups (sizes.borders), each group is one call of cuBLAS with its exact
-// size. In a capture it may not: the graph will be replayed with other borders. Then
-//   grouped_matmul  covers the rows by blocks of up to 128, each within one group: at most rows / 128 + groups of them,
-//                   so their number is known. Every block is a product of one batch over arrays of addresses, which a
-//                   kernel fills, into a buffer; a second kernel puts rows in their places. The last block of a group
-//                   multiplies rows of the next one, too, which nobody reads.
-//   grouped_outer   sums in plain arithmetic: 64 x 64 results of a group for each block of threads (cuda/tile.cuh).
+// size. In a capture it may not: the graph will be replayed with other borders. Then blocks of up to 128 rows, each
+// within one group, cover the rows: at most rows / 128 + groups of them, so their number is known. Every block is a
+// product of one batch over arrays of addresses, which a kernel fills, into a buffer; a second kernel puts rows in their
+// places. The last block of a group multiplies rows of the next one, too, which nobody reads.
 #include "ops/grouped_matmul.h"
 
 #include <algorithm>
@@ -14,38 +12,11 @@
 #include "core/bf16.h"
 #include "core/dtype.h"
 #include "cuda/cublas.h"
-#include "cuda/fault.cuh"
-#include "cuda/tile.cuh"
+#include "cuda/grouped_borders.h"
+#include "cuda/launch.h"
 
 namespace moegrad::cuda {
 namespace {
-
-// ---- borders that only the device knows
-
-// One block: a copy of begin that can be trusted. If begin does not ascend from 0 to at most `rows`, all groups are
-// empty, and the fault is reported.
-__global__ void __launch_bounds__(kBlock)
-    borders_kernel(const i64* begin, i64* borders, i64 groups, i64 rows, Fault* fault, int number) {
-  __shared__ int bad;
-  if (threadIdx.x == 0) bad = 0;
-  __syncthreads();
-  for (i64 e = threadIdx.x; e <= groups; e += blockDim.x) {
-    const bool fits = (e > 0 ? begin[e] >= begin[e - 1] : begin[e] == 0) && begin[e] <= rows;
-    if (fits) continue;
-    atomicOr(&bad, 1);
-    report(fault, number, begin[e]);
-  }
-  __syncthreads();
-  for (i64 e = threadIdx.x; e <= groups; e += blockDim.x) borders[e] = bad ? 0 : begin[e];
-}
-
-void trust(const char* op, const i64* begin, i64* borders, const GroupedSizes& s) {
-  const std::string rule = std::string(op) + ": begin must ascend from 0 to at most " + std::to_string(s.rows);
-  launch(op, dim3(1), threads_for(s.groups + 1), 0, borders_kernel, begin, borders, s.groups, s.rows, faults(),
-         fault_number(rule));
-}
-
-// ---- grouped_matmul by blocks of rows
 
 constexpr i64 kBlockRows = 128;
 
@@ -148,7 +119,7 @@ template <class F> void matmul_by_blocks(const F* x, const F* w, const i64* begi
   const Scratch<F*> to(count);
   const Aligned<F> rows_of_x(x, s.rows * s.inner), weights(w, s.groups * s.inner * s.outer);
   const Scratch<F> buffer(count * kBlockRows * s.outer);
-  trust("grouped_matmul", begin, borders.data(), s);
+  trusted_borders("grouped_matmul", begin, borders.data(), s);
   const RowBlocks blocks{borders.data(), s.groups, s.rows, height};
   const BlockAddresses<F> at{from.data(), from.data() + count, to.data()};
   const Grid g = grid_for(count);
@@ -157,45 +128,6 @@ template <class F> void matmul_by_blocks(const F* x, const F* w, const i64* begi
   gemm_scattered<F>(gemm_of("grouped_matmul", height, s), at.x, at.w, at.y, count);
   const Grid rows = grid_for(s.rows * kWarp);
   launch("grouped_matmul", rows.blocks, rows.threads, 0, place_rows_kernel<F>, buffer.data(), y, s.outer, blocks);
-}
-
-// ---- grouped_outer by tiles
-
-template <class F> struct OuterProduct {
-  const F *x, *z;
-  F* y;
-  const i64* borders;
-  i64 inner, outer, tiles_down, tiles_across;
-};
-
-template <class F> __global__ void __launch_bounds__(kTileThreads) outer_tiles_kernel(OuterProduct<F> p, i64 tiles) {
-  __shared__ Computed<F> strips[2 * kStrip];
-  for (i64 tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    const i64 column = tile % p.tiles_across * kTile, row = tile / p.tiles_across % p.tiles_down * kTile;
-    const i64 e = tile / p.tiles_across / p.tiles_down, begin = p.borders[e], rows = p.borders[e + 1] - begin;
-    const Window<F> x{p.x + begin * p.inner + row, p.inner, rows, p.inner - row};
-    const Window<F> z{p.z + begin * p.outer + column, p.outer, rows, p.outer - column};
-    const bool adds = has_results(p.inner - row, p.outer - column);
-    TileSum<Computed<F>> sum;
-    for (i64 first = 0; first < rows; first += kInner) {
-      __syncthreads();
-      load_by_rows(strips, x, first);
-      load_by_rows(strips + kStrip, z, first);
-      __syncthreads();
-      if (adds) add_products(sum, strips, strips + kStrip, steps_of(rows, first));
-    }
-    store_tile(p.y + (e * p.inner + row) * p.outer + column, p.outer, p.inner - row, p.outer - column, sum,
-               Scaled<Computed<F>>{1});
-  }
-}
-
-template <class F> void outer_by_tiles(const F* x, const F* z, const i64* begin, F* y, const GroupedSizes& s) {
-  const Scratch<i64> borders(s.groups + 1);
-  trust("grouped_outer", begin, borders.data(), s);
-  const i64 down = (s.inner + kTile - 1) / kTile, across = (s.outer + kTile - 1) / kTile;
-  const OuterProduct<F> p{x, z, y, borders.data(), s.inner, s.outer, down, across};
-  launch("grouped_outer", blocks_for(s.groups * down * across), dim3(kTileThreads), 0, outer_tiles_kernel<F>, p,
-         s.groups * down * across);
 }
 
 template <class F> void fill_zeros(const char* op, F* y, i64 count) {
@@ -218,28 +150,8 @@ template <class F> void grouped_matmul(const F* x, const F* w, const i64* begin,
   fill_zeros("grouped_matmul", y + end * s.outer, (s.rows - end) * s.outer);
 }
 
-template <class F> void grouped_outer(const F* x, const F* z, const i64* begin, F* y, const GroupedSizes& s) {
-  if (s.groups == 0 || s.inner == 0 || s.outer == 0) return;
-  if (s.borders == nullptr) return outer_by_tiles(x, z, begin, y, s);
-  Gemm gemm{.op = "grouped_outer",
-            .m = s.inner,
-            .n = s.outer,
-            .k = 0,
-            .a_stride = s.inner,
-            .b_stride = s.outer,
-            .a_transposed = true};
-  for (i64 e = 0; e < s.groups; ++e) {
-    gemm.k = s.borders[e + 1] - s.borders[e];
-    gemm_strided(gemm, x + s.borders[e] * s.inner, 0, z + s.borders[e] * s.outer, 0, y + e * s.inner * s.outer,
-                 s.inner * s.outer, 1);
-  }
-}
-
-#define MOEGRAD_GROUPED(F)                                                               \
-  template void grouped_matmul(const F*, const F*, const i64*, F*, const GroupedSizes&); \
-  template void grouped_outer(const F*, const F*, const i64*, F*, const GroupedSizes&);
-MOEGRAD_GROUPED(float)
-MOEGRAD_GROUPED(double)
-MOEGRAD_GROUPED(bf16)
+template void grouped_matmul(const float*, const float*, const i64*, float*, const GroupedSizes&);
+template void grouped_matmul(const double*, const double*, const i64*, double*, const GroupedSizes&);
+template void grouped_matmul(const bf16*, const bf16*, const i64*, bf16*, const GroupedSizes&);
 
 }  // namespace moegrad::cuda

@@ -36,15 +36,16 @@ struct Here {  // a place in the source
   }
 };
 
-/// What the lanes of a warp do together: `shuffle` answers with the value of lane `source`, `ballot` with one bit a lane.
-enum class Exchange : unsigned char { sync, shuffle, ballot };
+/// What the lanes of a warp do together: `shuffle` answers with the value of lane `source`, `ballot` with one bit a lane,
+/// `agree` with 1 if all 32 lanes are there and give the same value, else 0.
+enum class Exchange : unsigned char { sync, shuffle, ballot, agree };
 std::uint64_t exchange(Exchange kind, unsigned mask, std::uint64_t value, int source, Here at);
 
 /// How the threads of a block combine their predicates at a barrier.
 enum class Vote : unsigned char { none, any, all, count };
 int barrier(Vote vote, int predicate, Here at);
 
-/// Ends the launch with an error.
-[[noreturn]] void trap(Here at);
+/// Ends the launch with the error `thread .. of block .. <what> in <place>`.
+[[noreturn]] void refuse(const char* what, Here at);
 
 }  // namespace cuda_on_cpu

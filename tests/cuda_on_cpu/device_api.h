@@ -85,7 +85,9 @@ inline int __all_sync(unsigned mask, int predicate, cuda_on_cpu::Here at = cuda_
 inline void __threadfence() {}
 inline void __threadfence_block() {}
 inline void __threadfence_system() {}
-[[noreturn]] inline void __trap(cuda_on_cpu::Here at = cuda_on_cpu::Here::current()) { cuda_on_cpu::trap(at); }
+[[noreturn]] inline void __trap(cuda_on_cpu::Here at = cuda_on_cpu::Here::current()) {
+  cuda_on_cpu::refuse("traps", at);
+}
 
 // ---- arithmetic --------------------------------------------------------------------------------------
 

@@ -6,11 +6,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
-#include <random>
 
+#include "engine/copies.h"
 #include "engine/fibers.h"
 #include "engine/races.h"
 #include "engine/sanitizers.h"
+#include "engine/turns.h"
 
 namespace cuda_on_cpu {
 namespace {
@@ -68,19 +69,6 @@ int fibers_made;
 constexpr int kGroups = 31;
 char launch_begin, launch_end, barrier_sync[2][2], warp_sync[2][kMaxThreads / 32][kGroups][2];
 bool barrier_turn, warp_turn[kMaxThreads / 32][kGroups];
-
-struct Turns {
-  Order order = Order::forward;
-  std::minstd_rand random;
-  Turns() {
-    const char* s = std::getenv("CUDA_ON_CPU_ORDER");
-    if (!s) return;
-    if (std::strncmp(s, "reverse", 7) == 0) order = Order::reverse;
-    if (std::strncmp(s, "warps", 5) == 0) order = Order::warps;
-    if (std::strncmp(s, "random", 6) == 0)
-      order = Order::random, random.seed(s[6] == ':' ? unsigned(std::atol(s + 7)) : 1);
-  }
-} turns;
 
 int lane(int t) { return t & 31; }
 unsigned bit(int t) { return 1u << lane(t); }
@@ -170,11 +158,13 @@ void try_exchange(int t) {
   const unsigned lanes = mine.mask & warp.alive;
   if ((warp.waiting & lanes) != lanes) return;
   std::uint64_t ballot = 0, values[32];
+  bool agree = lanes == ~0u;
   for (unsigned rest = lanes; rest; rest &= rest - 1) {
     const int l = __builtin_ctz(rest);
     const Waiting& other = waits[first + l];
     if (other.mask != mine.mask || other.kind != mine.kind) return;
     values[l] = other.value;
+    agree &= other.value == mine.value;
     ballot |= other.value << l;
   }
   for (int i = 0; i < 32; ++i) {
@@ -183,6 +173,7 @@ void try_exchange(int t) {
     if (!(lanes >> l & 1u)) continue;
     Waiting& w = waits[other];
     if (mine.kind == Exchange::ballot) w.value = ballot;
+    if (mine.kind == Exchange::agree) w.value = agree;
     if (mine.kind == Exchange::shuffle) {
       if (!(lanes >> w.source & 1u))
         return set_error(name(other) + " of " + block_name() + " reads lane " + std::to_string(w.source) +
@@ -207,6 +198,7 @@ void start_block() {
   queue_first = queue_size = 0;
   for (int i = 0; i < threads; ++i) enqueue(turns.order == Order::reverse ? threads - 1 - i : i);
   races::begin_block();
+  copies::begin_block();
   if (shared_bytes == 0) return;
   const tsan::Ignore ignore;
   std::memset(shared, 0xff, shared_bytes);
@@ -386,18 +378,12 @@ std::uint64_t exchange(Exchange kind, unsigned mask, std::uint64_t value, int so
   return waits[t].value;
 }
 
-void trap(Here at) {
-  set_error(name(current) + " of " + block_name() + " traps in " + place(at));
+void refuse(const char* what, Here at) {
+  set_error(name(current) + " of " + block_name() + " " + what + " in " + place(at));
   go_on();
   std::abort();  // not reached
 }
 
 void* dynamic_shared() { return shared; }
-
-Order order() { return turns.order; }
-void set_order(Order order, std::uint64_t seed) {
-  turns.order = order;
-  turns.random.seed(unsigned(seed) + 1);
-}
 
 }  // namespace cuda_on_cpu
