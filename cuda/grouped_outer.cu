@@ -2,9 +2,10 @@
 //
 // Where the host may know the borders of the groups (sizes.borders), each group is one call of cuBLAS with its exact
 // size. In a capture it may not, so one kernel reads them on the device: a block for each tile of the results of a
-// group, which adds up its rows strip by strip (cuda/strips.cuh), as in "MegaBlocks" (2022), arXiv:2211.15841, section 5.1,
-// but with groups of any size instead of blocks of 128 rows. bf16 is multiplied on tensor cores (cuda/tensor_tile.cuh),
-// f32 and f64 in plain arithmetic (cuda/plain_tile.cuh). Each result is one sum in the order of the rows: deterministic.
+// group, which adds up its rows strip by strip (cuda/strips.cuh). The sums are those of "MegaBlocks" (2022),
+// arXiv:2211.15841, for groups of any size instead of blocks of 128 rows. bf16 is multiplied on tensor cores
+// (cuda/tensor_tile.cuh), f32 and f64 in plain arithmetic (cuda/plain_tile.cuh). Each result is one sum in the order of
+// the rows: deterministic.
 #include "cuda/cublas.h"
 #include "cuda/grouped_borders.h"
 #include "cuda/plain_tile.cuh"

@@ -50,12 +50,12 @@ inline dim3 threads_for(i64 n, int most = kBlock) {
 __device__ inline i64 first_index() { return i64{blockIdx.x} * blockDim.x + threadIdx.x; }
 __device__ inline i64 grid_stride() { return i64{gridDim.x} * blockDim.x; }
 
-/// Dynamic shared memory of the block: the same bytes for every T.
+/// Dynamic shared memory of the block: the same bytes for every T, at a multiple of 32 as matrix functions ask for.
 template <class T> __device__ T* dynamic_shared() {
 #ifdef CUDA_ON_CPU
   return static_cast<T*>(cuda_on_cpu::dynamic_shared());
 #else
-  extern __shared__ __align__(16) unsigned char moegrad_dynamic_shared[];
+  extern __shared__ __align__(32) unsigned char moegrad_dynamic_shared[];
   return reinterpret_cast<T*>(moegrad_dynamic_shared);
 #endif
 }

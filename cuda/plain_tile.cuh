@@ -1,9 +1,10 @@
 // Tiles of products in plain arithmetic.
 //
-// A block of 8 warps owns 128 x 128 results of f32, 8 x 8 for each thread (of f64 64 x 64 and 4 x 4), after "Fast
-// implementation of DGEMM on Fermi GPU" (2011), doi:10.1145/2063384.2063431: for each row of a sum a thread reads 16
-// values (4 times 16 bytes) and makes 64 multiply-adds. The lanes of a warp form 4 rows of 8 threads, so that a warp
-// reads 4 and 8 different packs of 16 bytes, each of which shared memory gives to all who ask for it at once.
+// A block of 8 warps owns 128 x 128 results of f32, 8 x 8 for each thread (of f64 64 x 64 and 4 x 4), which stay in
+// registers ("Benchmarking GPUs to tune dense linear algebra", 2008, doi:10.1109/SC.2008.5214359): for each row of a sum
+// a thread reads 16 values (4 times 16 bytes) and makes 64 multiply-adds. The lanes of a warp form 4 rows of 8 threads,
+// so that a warp reads 4 and 8 different packs of 16 bytes, each of which shared memory gives to all who ask for it at
+// once.
 #pragma once
 #include "cuda/strips.cuh"
 
@@ -23,7 +24,7 @@ template <class C> struct PlainTile {
   __device__ static int down() { return warp_index() / 2 * 16 * kFours + lane_index() / 8 * 4; }
   __device__ static int across() { return warp_index() % 2 * 32 * kFours + lane_index() % 8 * 4; }
 
-  /// to[0 .. 4 kFours) = four values from each of from[0], from[step], ..
+  /// to[0 .. 4 kFours) = four values from from[0] on, and four from from[kStep] on.
   template <int kStep> __device__ static void load(const C* from, C (&to)[4 * kFours]) {
     constexpr int V = kPack<C>;
 #pragma unroll

@@ -1,11 +1,11 @@
 // Tiles of products on tensor cores: bf16, summed in f32, by the warp matrix functions of CUDA (mma.h; "Warp Matrix
-// Functions" in NVIDIA's CUDA C++ Programming Guide).
+// Functions" in NVIDIA's CUDA C++ Programming Guide). What is whose follows "Efficient GEMM in CUDA" (CUTLASS).
 //
-// 8 warps own 128 x 256 results, each 64 x 64 of them in 16 pieces of 16 x 16: 128 registers of every thread, so there is
-// one block on a multiprocessor. For 16 rows of a sum a warp reads 4 + 4 pieces of 16 x 16 (4 KB) and makes 16 products
-// of them (131,072 multiply-adds and additions): shared memory gives 128 bytes a clock, so it could feed 4096
-// operations a clock, which is what the tensor cores of a multiprocessor can do. Rows of a strip lie 16 bytes further
-// than a multiple of 128 from each other: 8 of them, read 16 bytes each, are in different banks.
+// 8 warps own 128 x 256 results, each 64 x 64 of them in 16 pieces of 16 x 16: 128 registers of every thread (of about
+// 240), so there is one block on a multiprocessor. For 16 rows of a sum a warp reads 4 + 4 pieces of 16 x 16 (4 KB) and
+// makes 131,072 operations of them: at 128 bytes a clock shared memory could feed 4096 operations a clock, which is all
+// that the tensor cores of a multiprocessor can do. Rows of a strip lie 16 bytes further than a multiple of 128 from each
+// other: 8 of them, read 16 bytes each, are in different banks.
 #pragma once
 #include <cuda_bf16.h>
 #include <mma.h>
