@@ -10,6 +10,14 @@
 #include <string>
 #include <vector>
 
+/// Whether ThreadSanitizer would report races on purpose.
+constexpr bool kTsan =
+#ifdef __SANITIZE_THREAD__
+    true;
+#else
+    false;
+#endif
+
 /// The text of a failed call, empty for success; ends sticky errors.
 inline std::string error_of(cudaError_t e) {
   if (e == cudaSuccess) return {};

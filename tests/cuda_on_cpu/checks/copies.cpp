@@ -86,17 +86,18 @@ TEST_CASE("a copy of no group is not waited for, and forgotten with its block") 
 }
 
 TEST_CASE("an asynchronous copy overwrites from its beginning on") {
+  every_order([] {
+    Array<int> from{7}, to(2);
+    ok(start({.shared = kBytes}, overwrite_kernel<true>, from.p, to.p));
+    CHECK(to.host() == std::vector<int>{5, 7});
+  });
+  if (kTsan) return;
   const auto before = cuda_on_cpu::order();
   cuda_on_cpu::set_order(cuda_on_cpu::Order::forward);
   Array<int> x{7}, y(2);
   ok(start({.shared = kBytes}, overwrite_kernel<false>, x.p, y.p));
   CHECK(y.host()[0] != 5);
   cuda_on_cpu::set_order(before);
-  every_order([] {
-    Array<int> from{7}, to(2);
-    ok(start({.shared = kBytes}, overwrite_kernel<true>, from.p, to.p));
-    CHECK(to.host() == std::vector<int>{5, 7});
-  });
 }
 
 TEST_CASE("an asynchronous copy of a wrong size or address fails, and says where") {

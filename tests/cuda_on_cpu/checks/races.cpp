@@ -4,13 +4,6 @@
 
 namespace {
 
-constexpr bool kTsan =
-#ifdef __SANITIZE_THREAD__
-    true;
-#else
-    false;
-#endif
-
 constexpr int kLine = __LINE__;
 __global__ void missing_barrier_kernel(int* y) {
   __shared__ int s[64];
