@@ -101,7 +101,7 @@ PLANTS = [
     Plant("missing bound check", "the row behind a group is added", "cuda/strips.cuh", "r < rows_);", "r <= rows_);",
           "cuda/grouped_outer"),
     Plant("missing bound check", "columns of a tile's fringe are written", "cuda/tensor_tile.cuh",
-          "if (r >= rows || c >= columns) continue;", "if (r >= rows) continue;", "cuda/grouped_outer"),
+          "if (r >= rows || c >= columns) continue;", "if (r >= rows || c > columns) continue;", "cuda/grouped_outer"),
     Plant("off by one", "the last band of tiles is taken for a whole one", "cuda/grouped_outer.cu",
           "down - first < kBand ? down - first : kBand", "kBand", "cuda/grouped_outer"),
     # (The same race between columns takes more than 2^20 blocks: no test has the time.)

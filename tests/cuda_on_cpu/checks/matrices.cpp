@@ -26,7 +26,7 @@ __global__ void product_kernel(const __nv_bfloat16* a, const __nv_bfloat16* b, f
   wmma::load_matrix_sync(right, b, kPitch);
   wmma::mma_sync(sum, left, right, sum);
   wmma::mma_sync(sum, left, right, sum);
-  wmma::store_matrix_sync(y, sum, 20, layout);
+  wmma::store_matrix_sync(y + blockIdx.x * 320, sum, 20, layout);
 }
 
 float value(int i, int j) { return float((i * 7 + j * 3) % 11 - 5) / 4; }
@@ -48,12 +48,12 @@ template <class LayoutA, class LayoutB> void check_product() {
   const Array<__nv_bfloat16> a(matrix(std::is_same_v<LayoutA, wmma::row_major>)),
       b(matrix(std::is_same_v<LayoutB, wmma::row_major>));
   for (const auto layout : {wmma::mem_row_major, wmma::mem_col_major}) {
-    Array<float> y(16 * 20);
+    Array<float> y(2 * 16 * 20);
     ok(start({.grid = 2, .block = 32}, product_kernel<LayoutA, LayoutB>, a.p, b.p, y.p, layout));
     const auto got = y.host();
     for (int i = 0; i < 16; ++i)
       for (int j = 0; j < 16; ++j)
-        CHECK(got[std::size_t(layout == wmma::mem_row_major ? i * 20 + j : j * 20 + i)] == expected(i, j));
+        CHECK(got[320 + std::size_t(layout == wmma::mem_row_major ? i * 20 + j : j * 20 + i)] == expected(i, j));
   }
 }
 
