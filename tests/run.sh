@@ -47,7 +47,7 @@ build_and_test() {
   rm -f build/ctest.log
   cmake --preset "$1"
   cmake --build --preset "$1" -j "$jobs"
-  ctest --preset "$1" --output-log "$PWD/build/ctest.log"
+  ctest --preset "$1" -j "$jobs" --output-log "$PWD/build/ctest.log"
 }
 
 # The GPU backend built for real GPUs. Nothing runs there without one, but programs start, work on the CPU, and say why
