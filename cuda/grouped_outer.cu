@@ -51,9 +51,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) outer_kernel(Ou
     const RowsOf<F> x{p.x + begin * p.inner + row, p.inner, rows, p.inner - row};
     const RowsOf<F> z{p.z + begin * p.outer + column, p.outer, rows, p.outer - column};
     const bool adds = Tile::down() < x.columns && Tile::across() < z.columns;
+    typename Tile::Sum sum;
     __syncthreads();  // the tile before is out of the ring
-    typename Tile::Sum sum(ring);
-    __syncthreads();
     add_strips<Tile, V>(sum, x, z, ring, adds);
     __syncthreads();
     if (adds)

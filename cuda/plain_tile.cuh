@@ -19,7 +19,6 @@ template <class C> struct PlainTile {
 
   struct Sum {
     C value[4 * kFours][4 * kFours] = {};
-    __device__ explicit Sum(C*) {}
   };
   /// The first of the thread's results; the next four are 16 further down, or 32 further across.
   __device__ static int down() { return warp_index() / 2 * 16 * kFours + lane_index() / 8 * 4; }
