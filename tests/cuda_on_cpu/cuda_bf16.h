@@ -4,5 +4,3 @@
 struct alignas(2) __nv_bfloat16 {
   unsigned short bits;
 };
-inline unsigned short __bfloat16_as_ushort(__nv_bfloat16 v) { return v.bits; }
-inline __nv_bfloat16 __ushort_as_bfloat16(unsigned short bits) { return {bits}; }

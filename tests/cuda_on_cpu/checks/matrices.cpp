@@ -82,16 +82,6 @@ __global__ void branch_kernel(const __nv_bfloat16* a) {
     __syncwarp(0xffff0000u);
 }
 
-// y = how many of a lane's 8 elements are the same, loaded as bf16 and as __half.
-__global__ void alike_kernel(const __nv_bfloat16* a, int* y) {
-  A<wmma::row_major> one;
-  wmma::fragment<wmma::matrix_a, 16, 16, 16, __half, wmma::row_major> other;
-  wmma::load_matrix_sync(one, a, 16);
-  wmma::load_matrix_sync(other, reinterpret_cast<const __half*>(a), 16);
-  y[threadIdx.x] = 0;
-  for (int e = 0; e < one.num_elements; ++e) y[threadIdx.x] += one.x[e].bits == other.x[e].bits;
-}
-
 // Lanes write a matrix of ones, which all of them load; then lanes read what all of them have stored.
 template <bool kSync> __global__ void load_kernel(float* y) {
   auto* s = static_cast<__nv_bfloat16*>(cuda_on_cpu::dynamic_shared());
@@ -158,19 +148,6 @@ TEST_CASE("all lanes of a warp take part in a matrix function, with the same mat
     CHECK(contains(text(half_a_warp_kernel, 16), "meets lanes that have another matrix, or not all of its warp, in "));
     CHECK(contains(text(two_matrices_kernel, 32), "meets lanes that have another matrix, or not all of its warp, in "));
     CHECK(contains(text(branch_kernel, 32), "meets lanes that have another matrix, or not all of its warp, in "));
-  });
-}
-
-TEST_CASE("lanes hold the same elements of bf16 and half matrices in some orders, and others in one") {
-  std::vector<__nv_bfloat16> numbers(256);
-  for (unsigned short i = 0; i < 256; ++i) numbers[i].bits = i;
-  every_order([&] {
-    const Array<__nv_bfloat16> a(numbers);
-    const Array<int> y(32);
-    ok(start({}, alike_kernel, a.p, y.p));
-    int alike = 0;
-    for (const int n : y.host()) alike += n;
-    CHECK((alike == 256) == (cuda_on_cpu::order() != cuda_on_cpu::Order::reverse));
   });
 }
 
