@@ -151,11 +151,12 @@ run_golden() {
 
 # ---- compute-sanitizer
 
-# Those of cuda/ enter every branch of the kernels with few launches; under compute-sanitizer the checks of ops/, with
-# their many thousands of steps, take hours.
-memcheck_files=(cuda/reduce cuda/rows cuda/order cuda/routes cuda/matmul cuda/grouped_matmul cuda/attention cuda/dropout
-  cuda/device cuda/graph core/random_fill)
-racecheck_files=(cuda/reduce cuda/rows cuda/order cuda/routes cuda/grouped_matmul cuda/attention cuda/matmul)
+# Those of cuda/ enter every branch of the kernels with few launches; others make many thousands of steps, and may be cut
+# off. The longest come first.
+racecheck_files=(cuda/order cuda/routes cuda/reduce cuda/rows cuda/grouped_outer cuda/attention cuda/grouped_matmul
+  cuda/matmul)
+memcheck_files=("${racecheck_files[@]}" cuda/dropout cuda/device cuda/graph core/random_fill ops/slots ops/one_hot ops/norm
+  ops/update)
 reports='^=+ (Error:|Invalid|Misaligned|Race reported|Program hit|Uninitialized|Internal)'
 nothing='^=+ (ERROR SUMMARY: 0 errors|RACECHECK SUMMARY: 0 hazards)'  # clean is only what says so
 
@@ -214,7 +215,7 @@ if [[ $suite == 1 ]]; then
 fi
 if [[ $sanitize == 1 ]]; then
   if command -v compute-sanitizer >/dev/null; then
-    lane memcheck run_sanitizer memcheck 90 "${memcheck_files[@]}"
+    lane memcheck run_sanitizer memcheck 40 "${memcheck_files[@]}"
     lane racecheck run_sanitizer racecheck 60 "${racecheck_files[@]}"
   else
     not_run memcheck "there is no compute-sanitizer"

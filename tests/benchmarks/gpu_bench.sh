@@ -7,7 +7,7 @@
 # program of ours failed; what PyTorch cannot do is no failure.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
-build=$1 results=$2 seconds=${3:-120}
+build=$1 results=$2 seconds=${3:-100}
 here=tests/benchmarks
 ours=$results/ours.txt torch=$results/torch.txt
 status=0
@@ -42,9 +42,9 @@ language_model() {
   [[ $with_torch == 0 ]] ||
     timeout 75 python3 $here/gpu_torch_lm.py --name "$name" "$@" --steps 60 $torch_option >>"$torch" 2>>"$results/torch.log" || true
 }
-language_model medium 250 "" --layers 6 --width 512 --heads 8 --experts 8 --topk 2 --block 256 --batch 32 --capacity 1.25
-language_model small 1500 --no-compile --layers 8 --width 128 --heads 8 --experts 8 --topk 2 --block 32 --batch 16 --capacity 1.25
-language_model small-dropless 1000 --no-compile --layers 8 --width 128 --heads 8 --experts 8 --topk 2 --block 32 --batch 16 --capacity 0
+language_model medium 150 "" --layers 6 --width 512 --heads 8 --experts 8 --topk 2 --block 256 --batch 32 --capacity 1.25
+language_model small 800 --no-compile --layers 8 --width 128 --heads 8 --experts 8 --topk 2 --block 32 --batch 16 --capacity 1.25
+language_model small-dropless 600 --no-compile --layers 8 --width 128 --heads 8 --experts 8 --topk 2 --block 32 --batch 16 --capacity 0
 
 python3 $here/gpu_compare.py "$ours" "$torch" | tee "$results/benchmarks.md" || cat "$ours" "$torch"
 exit $status
