@@ -115,19 +115,20 @@ template <class F> AttentionInputs<F> inputs_of(const Tensor& q, const Tensor& k
 
 // On a CPU bf16 has been widened before.
 template <class F>
-void launch_forward(Device device, const AttentionInputs<F>& in, F* y, Computed<F>* lse, const AttentionPlan& plan) {
+void launch_forward(Device device, const AttentionInputs<F>& in, const AttentionOutputs<F>& out,
+                    const AttentionPlan& plan) {
   if constexpr (!std::is_same_v<F, bf16>)
-    MOEGRAD_LAUNCH(device, attention_forward, in, y, lse, plan);
+    MOEGRAD_LAUNCH(device, attention_forward, in, out, plan);
   else if constexpr (kWithCuda)
-    cuda::attention_forward(in, y, lse, plan);
+    cuda::attention_forward(in, out, plan);
 }
 template <class F>
-void launch_backward(Device device, const AttentionInputs<F>& in, const Computed<F>* lse, const F* dy,
+void launch_backward(Device device, const AttentionInputs<F>& in, const AttentionOutputs<F>& out, const F* dy,
                      const AttentionGradients<F>& to, const AttentionPlan& plan) {
   if constexpr (!std::is_same_v<F, bf16>)
-    MOEGRAD_LAUNCH(device, attention_backward, in, lse, dy, to, plan);
+    MOEGRAD_LAUNCH(device, attention_backward, in, out, dy, to, plan);
   else if constexpr (kWithCuda)
-    cuda::attention_backward(in, lse, dy, to, plan);
+    cuda::attention_backward(in, out, dy, to, plan);
 }
 
 Tensor wide_twin(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
@@ -136,18 +137,19 @@ Tensor wide_twin(const Tensor& q, const Tensor& k, const Tensor& v, const Attent
 
 Grads gradients(const GradArgs& g, AttentionOptions options) {
   options.mask = g.in(3);
-  const Tensor q = g.in(0), k = g.in(1), v = g.in(2), dy = with_rows(g.dy);
+  const Tensor q = g.in(0), k = g.in(1), v = g.in(2), y = g.y(), lse = g.extra(0), dy = with_rows(g.dy);
   if (q.dim(-2) == 0) return {zeros_like(q), zeros_like(k), zeros_like(v)};  // no block of queries would set them
   const Tensor dq = empty_in_layout_of(q, q.dim(-1)), dk = empty_in_layout_of(k, k.dim(-1)),
                dv = empty_in_layout_of(v, v.dim(-1));
   AttentionPlan plan = plan_inputs(q, k, v, options);
-  set_operand(plan, AttentionPlan::kResult, dy), set_operand(plan, AttentionPlan::kDq, dq);
-  set_operand(plan, AttentionPlan::kDk, dk), set_operand(plan, AttentionPlan::kDv, dv);
+  set_operand(plan, AttentionPlan::kY, y), set_operand(plan, AttentionPlan::kDy, dy);
+  set_operand(plan, AttentionPlan::kDq, dq), set_operand(plan, AttentionPlan::kDk, dk);
+  set_operand(plan, AttentionPlan::kDv, dv);
   merge_axes(plan.batch);
   with_float("attention", q.dtype(), [&]<class F>() {
     const AttentionGradients<F> to{dq.data<F>(), dk.data<F>(), dv.data<F>()};
     const AttentionInputs<F> in = inputs_of<F>(q, k, v, options.mask);
-    launch_backward(q.device(), in, g.extra(0).data<Computed<F>>(), dy.data<F>(), to, plan);
+    launch_backward(q.device(), in, {y.data<F>(), lse.data<Computed<F>>()}, dy.data<F>(), to, plan);
   });
   return {dq, dk, dv};
 }
@@ -166,17 +168,16 @@ Tensor attention(const Tensor& q_any, const Tensor& k_any, const Tensor& v_any, 
   const Tensor y = empty_in_layout_of(q, v.dim(-1));
   const DType computed = q.dtype() == DType::bf16 ? DType::f32 : q.dtype();
   const Tensor lse = empty({plan.batch.elements(), plan.queries}, computed, q.device());
-  set_operand(plan, AttentionPlan::kResult, y);
+  set_operand(plan, AttentionPlan::kY, y);
   merge_axes(plan.batch);
   with_float("attention", q.dtype(), [&]<class F>() {
     const AttentionInputs<F> in = inputs_of<F>(q, k, v, options.mask);
-    launch_forward(q.device(), in, y.data<F>(), lse.data<Computed<F>>(), plan);
+    launch_forward(q.device(), in, {y.data<F>(), lse.data<Computed<F>>()}, plan);
   });
   const Tensor mask = std::exchange(options.mask, {});  // an input of the node, not a capture
   options.scale = plan.scale;
   return fused(
-      "attention", y, {q, k, v, mask}, saves(kNone, {lse}),
-      [options](const GradArgs& g) { return gradients(g, options); },
+      "attention", y, {q, k, v, mask}, saves(kY, {lse}), [options](const GradArgs& g) { return gradients(g, options); },
       [options](std::span<const Tensor> in) {
         AttentionOptions own = options;
         own.mask = in[3];
@@ -288,7 +289,8 @@ template <class F> void exponentials(const Block<F>& b, F* __restrict s, const F
 
 }  // namespace
 
-template <class F> void cpu::attention_forward(const AttentionInputs<F>& in, F* y, F* lse, const AttentionPlan& plan) {
+template <class F>
+void cpu::attention_forward(const AttentionInputs<F>& in, const AttentionOutputs<F>& out, const AttentionPlan& plan) {
   const i64 size = block_of(plan), blocks = (plan.queries + size - 1) / size;
   parallel_for(plan.batch.elements() * blocks, grain_of(plan, size), [&](i64 begin, i64 end) {
     const auto scratch = std::make_unique_for_overwrite<F[]>(static_cast<std::size_t>(size * plan.keys));
@@ -302,7 +304,7 @@ template <class F> void cpu::attention_forward(const AttentionInputs<F>& in, F* 
       // Not an infinite one: -inf - -inf would be NaN, while a query that sees nothing has the sum 0.
       for (i64 i = 0; i < block.count; ++i) shift[i] = shift[i] - shift[i] == 0 ? shift[i] : 0;
       exponentials(block, p, shift, sum);
-      F* lse_of = lse + entry.index * plan.queries + block.first;
+      F* lse_of = out.lse + entry.index * plan.queries + block.first;
 #pragma omp simd
       for (i64 i = 0; i < block.count; ++i) {
         const F log_sum = shift[i] + math::log(sum[i]);
@@ -311,8 +313,8 @@ template <class F> void cpu::attention_forward(const AttentionInputs<F>& in, F* 
       }
       if (plan.drops) block.drop(p, p);
       // Rows are normalised after the product, where they are shorter.
-      const i64 stride = plan.row[AttentionPlan::kResult];
-      F* to = block.at(y, AttentionPlan::kResult, block.first);
+      const i64 stride = plan.row[AttentionPlan::kY];
+      F* to = block.at(out.y, AttentionPlan::kY, block.first);
       gemm<F>({p, block.count, true}, block.matrix(in.v, AttentionPlan::kV, 0), to, stride, block.count,
               plan.value_width, block.keys);
       for (i64 r = 0; r < block.count; ++r)
@@ -337,11 +339,12 @@ template <class F> void probabilities(const Block<F>& b, F* __restrict p, const 
 }
 
 // dp = p (dp - sum of p dp over keys)
-template <class F> void softmax_backward(const Block<F>& b, const F* __restrict p, F* __restrict dp) {
+template <class F>
+void softmax_backward(const Block<F>& b, MatrixView<const F> y, MatrixView<const F> dy, const F* __restrict p,
+                      F* __restrict dp) {
   F sum[kMost] = {};
-  for (i64 j = 0; j < b.keys; ++j)
-#pragma omp simd
-    for (i64 i = 0; i < b.count; ++i) sum[i] += p[j * b.count + i] * dp[j * b.count + i];
+  for (i64 i = 0; i < b.count; ++i)
+    for (i64 c = 0; c < b.plan.value_width; ++c) sum[i] += y.data[i * y.stride + c] * dy.data[i * dy.stride + c];
   for (i64 j = 0; j < b.keys; ++j)
 #pragma omp simd
     for (i64 i = 0; i < b.count; ++i) dp[j * b.count + i] = p[j * b.count + i] * (dp[j * b.count + i] - sum[i]);
@@ -350,25 +353,22 @@ template <class F> void softmax_backward(const Block<F>& b, const F* __restrict 
 // With P = softmax(scores), and D, where dropout is on, a factor 0 or 1 / (1 - p) on each probability:
 //   y = (D P) v              dv = (D P)^T dy,  dP = D (dy v^T)
 //   scores = scale q k^T     dS = P (dP - sum of P dP over keys),  dq = scale dS k,  dk = scale dS^T q
-// p, dp and dropped hold the transposes, [keys, queries of the block].
+// The sum of P dP over keys is that of y dy over a row. p, dp, dropped hold transposes, [keys, queries of the block].
 template <class F>
-void backward_block(const Block<F>& b, const F* lse, const F* dy_all, const AttentionGradients<F>& to, F beta, F* p,
-                    F* dp, F* dropped) {
+void backward_block(const Block<F>& b, const AttentionOutputs<F>& out, const F* dy_all, const AttentionGradients<F>& to,
+                    F beta, F* p, F* dp, F* dropped) {
   using Plan = AttentionPlan;
   const Plan& plan = b.plan;
-  const MatrixView<const F> dy = b.matrix(dy_all, Plan::kResult, b.first);
+  const MatrixView<const F> y = b.template matrix<const F>(out.y, Plan::kY, b.first),
+                            dy = b.matrix(dy_all, Plan::kDy, b.first);
   b.scores(p);
-  probabilities(b, p, lse + b.entry.index * plan.queries + b.first);
+  probabilities(b, p, out.lse + b.entry.index * plan.queries + b.first);
   cpu::gemm<F>(b.matrix(b.in.v, Plan::kV, 0), {dy.data, dy.stride, true}, dp, b.count, b.keys, b.count,
                plan.value_width);
-  if (plan.drops) {
-    b.drop(p, dropped);
-    b.drop(dp, dp);
-  }
-  const F* weights = plan.drops ? dropped : p;
-  cpu::gemm<F>({weights, b.count}, dy, b.at(to.dv, Plan::kDv, 0), plan.row[Plan::kDv], b.keys, plan.value_width,
-               b.count, F(1), beta);
-  softmax_backward(b, p, dp);
+  if (plan.drops) b.drop(p, dropped), b.drop(dp, dp);
+  cpu::gemm<F>({plan.drops ? dropped : p, b.count}, dy, b.at(to.dv, Plan::kDv, 0), plan.row[Plan::kDv], b.keys,
+               plan.value_width, b.count, F(1), beta);
+  softmax_backward(b, y, dy, p, dp);
   const F scale = static_cast<F>(plan.scale);
   cpu::gemm<F>({dp, b.count, true}, b.matrix(b.in.k, Plan::kK, 0), b.at(to.dq, Plan::kDq, b.first), plan.row[Plan::kDq],
                b.count, plan.width, b.keys, scale);
@@ -381,8 +381,8 @@ void backward_block(const Block<F>& b, const F* lse, const F* dy_all, const Atte
 // One thread per batch entry, because all blocks of queries add to the same dk and dv. The last block goes first: it
 // sees every key, so it can set what the others add to.
 template <class F>
-void cpu::attention_backward(const AttentionInputs<F>& in, const F* lse, const F* dy, const AttentionGradients<F>& to,
-                             const AttentionPlan& plan) {
+void cpu::attention_backward(const AttentionInputs<F>& in, const AttentionOutputs<F>& out, const F* dy,
+                             const AttentionGradients<F>& to, const AttentionPlan& plan) {
   const i64 size = block_of(plan), blocks = (plan.queries + size - 1) / size;
   const i64 grain = grain_of(plan, 2 * std::max<i64>(plan.queries, 1));
   parallel_for(plan.batch.elements(), grain, [&](i64 begin, i64 end) {
@@ -391,7 +391,7 @@ void cpu::attention_backward(const AttentionInputs<F>& in, const F* lse, const F
     for (i64 e = begin; e < end; ++e) {
       const Entry entry(plan, e);
       for (i64 b = blocks - 1; b >= 0; --b)
-        backward_block(Block<F>(plan, in, entry, b), lse, dy, to, b == blocks - 1 ? F(0) : F(1), scratch.get(),
+        backward_block(Block<F>(plan, in, entry, b), out, dy, to, b == blocks - 1 ? F(0) : F(1), scratch.get(),
                        scratch.get() + room, scratch.get() + (plan.drops ? 2 * room : 0));
     }
   });

@@ -21,7 +21,7 @@ struct AttentionOptions {
 ///             Operands are read as they lie where their last axis is contiguous; y and the gradients are laid out
 ///             like their operand, so heads split off by permute are joined again without a copy
 ///   Dtypes    f32, f64, bf16, all alike
-///   Gradient  to q, k, v and bias; keeps one log-sum-exp per query and repeats the probabilities; any order. With a
+///   Gradient  to q, k, v and bias; keeps y and one log-sum-exp per query, and repeats the probabilities; any order. With a
 ///             bias it is composed of public ops and does keep the matrix
 ///   Values    a query that sees no key gives 0, with gradient 0; one whose keys all have the bias -infinity gives NaN
 ///   Errors    ShapeError: shapes do not fit.  DTypeError: wrong dtypes.  Error: dropout as in ops/dropout.h
@@ -31,33 +31,37 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, AttentionOpt
 
 /// Strides in elements; the last axis is contiguous, but for the mask.
 struct AttentionPlan {
-  enum Operand { kQ, kK, kV, kMask, kResult, kDq, kDk, kDv, kOperands };
+  enum Operand { kQ, kK, kV, kMask, kY, kDy, kDq, kDk, kDv, kOperands };
   i64 queries, keys, width, value_width;
   double scale;
   bool causal, drops;
   DropoutPlan dropout;
   i64 row[kOperands];  // from row to row
   i64 mask_column;
-  Nest<kOperands> batch;  // kResult: y forward, dy backward
+  Nest<kOperands> batch;
 };
 template <class F> struct AttentionInputs {
   const F *q, *k, *v;
   const bool* mask;  // or null
 };
+template <class F> struct AttentionOutputs {
+  F* y;
+  Computed<F>* lse;  // log-sum-exp [batch, queries] in row-major order, +inf where no key is seen
+};
 template <class F> struct AttentionGradients { F *dq, *dk, *dv; };
-// Kernels, called only by ops/attention.cpp. lse [batch, queries] in row-major order, +inf where no key is seen. F is
-// float or double, on a GPU also bf16.
+// Kernels, called only by ops/attention.cpp. F is float or double, on a GPU also bf16.
 namespace cpu {
-template <class F> void attention_forward(const AttentionInputs<F>& in, F* y, F* lse, const AttentionPlan& plan);
 template <class F>
-void attention_backward(const AttentionInputs<F>& in, const F* lse, const F* dy, const AttentionGradients<F>& to,
-                        const AttentionPlan& plan);
+void attention_forward(const AttentionInputs<F>& in, const AttentionOutputs<F>& out, const AttentionPlan& plan);
+template <class F>
+void attention_backward(const AttentionInputs<F>& in, const AttentionOutputs<F>& out, const F* dy,
+                        const AttentionGradients<F>& to, const AttentionPlan& plan);
 }  // namespace cpu
 namespace cuda {
 template <class F>
-void attention_forward(const AttentionInputs<F>& in, F* y, Computed<F>* lse, const AttentionPlan& plan);
+void attention_forward(const AttentionInputs<F>& in, const AttentionOutputs<F>& out, const AttentionPlan& plan);
 template <class F>
-void attention_backward(const AttentionInputs<F>& in, const Computed<F>* lse, const F* dy,
+void attention_backward(const AttentionInputs<F>& in, const AttentionOutputs<F>& out, const F* dy,
                         const AttentionGradients<F>& to, const AttentionPlan& plan);
 }  // namespace cuda
 
