@@ -88,9 +88,9 @@ __global__ void __launch_bounds__(kSlabThreads<Computed<F>>, kParts == 1 ? 3 : 2
   using C = Computed<F>;
   const Plan& p = b.plan;
   C* const shared = dynamic_shared<C>();
-  Slab<F> q_slab(shared), dy_slab(shared + kSlab<C>), k_slab(shared + 2 * kSlab<C>), v_slab(shared + 3 * kSlab<C>);
   for (i64 number = blockIdx.x; number < grid.works; number += gridDim.x) {
     const AttentionWork work(p, grid, number);
+    Slab<F> q_slab(shared), dy_slab(shared + kSlab<C>), k_slab(shared + 2 * kSlab<C>), v_slab(shared + 3 * kSlab<C>);
     const i64 first = (grid.tiles - 1 - work.tile) * kEdge<C>, column = work.chunk * kParts * kEdge<C>;
     const i64 queries = p.queries - first, offset = work.entry * p.queries + first;
     const Operands<F> x{b, work};
@@ -158,9 +158,9 @@ __global__ void __launch_bounds__(kSlabThreads<Computed<F>>, 2)
   const Plan& p = b.plan;
   C* const shared = dynamic_shared<C>();
   C* const tile = shared + 4 * kSlab<C>;
-  Slab<F> k_slab(shared), v_slab(shared + kSlab<C>), q_slab(shared + 2 * kSlab<C>), dy_slab(shared + 3 * kSlab<C>);
   for (i64 number = blockIdx.x; number < grid.works; number += gridDim.x) {
     const AttentionWork work(p, grid, number);
+    Slab<F> k_slab(shared), v_slab(shared + kSlab<C>), q_slab(shared + 2 * kSlab<C>), dy_slab(shared + 3 * kSlab<C>);
     const i64 first = work.tile * kEdge<C>, column = work.chunk * kParts * kEdge<C>, keys = p.keys - first;
     const Operands<F> x{b, work};
     const Sight<C> sight(p, b.in.mask, work);

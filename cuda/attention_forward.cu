@@ -85,9 +85,9 @@ __global__ void __launch_bounds__(kSlabThreads<Computed<F>>, kParts == 1 ? 3 : 2
   using C = Computed<F>;
   using Plan = AttentionPlan;
   C* const shared = dynamic_shared<C>();
-  Slab<F> q_slab(shared), k_slab(shared + kSlab<C>), v_slab(shared + 2 * kSlab<C>);
   for (i64 number = blockIdx.x; number < grid.works; number += gridDim.x) {
     const AttentionWork work(p, grid, number);
+    Slab<F> q_slab(shared), k_slab(shared + kSlab<C>), v_slab(shared + 2 * kSlab<C>);
     const i64 first = (grid.tiles - 1 - work.tile) * kEdge<C>, column = work.chunk * kParts * kEdge<C>;
     const i64 queries = p.queries - first;
     const Sight<C> sight(p, in.mask, work);

@@ -100,6 +100,12 @@ PLANTS = [
           "if (r >= rows || c >= columns) continue;", "if (r >= rows || c > columns) continue;", "cuda/grouped_outer"),
     Plant("off by one", "the last band of tiles is taken for a whole one", "cuda/grouped_outer.cu",
           "down - first < kBand ? down - first : kBand", "kBand", "cuda/grouped_outer"),
+    Plant("missing __syncthreads", "the gradient of scores is written over values that others still read", "cuda/attention_backward.cu",
+          "__syncthreads();  // the values have been read", "", "cuda/attention"),
+    Plant("missing __syncthreads", "rows are multiplied before all of a slab has been filled", "cuda/slab.cuh",
+          *without("b_slab.hold(from_column(b, column));\n    " + SYNC), "cuda/attention"),
+    Plant("off by one", "a tile is taken for wholly visible where the last key of one query is hidden", "cuda/attention.cuh",
+          "diagonal >= kEdge<C> - 1", "diagonal >= kEdge<C> - 2", "cuda/attention ops/attention"),
     # (The same race between columns takes more than 2^20 blocks: no test has the time.)
     Plant("divergent barrier", "some threads leave before the others' barrier", "cuda/rows.cuh",
           "if (groups() == 1) return v;", "if (groups() == 1 || column() > 0) return v;", "cuda/reduce"),
