@@ -9,6 +9,8 @@
 //
 // The order of all sums is given by the sizes alone: the same bits every run. Moved: y and the rows once, and at most
 // 2 / 16 of the rows once more.
+#include <algorithm>
+
 #include "cuda/reduce.cuh"
 #include "cuda/routes.cuh"
 
@@ -135,8 +137,9 @@ void sum_in_packs(const F* x, const F* scale, F* y, const RouteLoop& loop, const
   if (tiles <= 1) return;
   constexpr int kJoin = V == 1 ? 1 : static_cast<int>(16 / sizeof(C));
   const RouteSplit join(loop.features, kJoin, 1);
+  const i64 likely = tiles / std::max<i64>(runs.destinations, 1) + 2;  // tiles that a run of the mean length reaches
   int threads = kWarp;
-  while (threads < kBlock && threads < join.lanes * tiles) threads *= 2;
+  while (threads < kBlock && threads < join.lanes * likely) threads *= 2;
   launch("route_sums", blocks_for(tiles * join.parts), static_cast<unsigned>(threads), 0, join_tiles_kernel<F, kJoin>,
          y, loop, runs, partial, tile, tiles, join);
 }
