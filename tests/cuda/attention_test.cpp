@@ -64,6 +64,13 @@ TEST_CASE("cuda attention: tails, three tiles of keys and of queries, wide heads
     }
 }
 
+TEST_CASE("cuda attention: a tile whose last key is hidden from its first query alone") {
+  if (!on_cuda()) return;
+  const DeviceScope scope(Device::cpu);
+  same_on_both({32, 62, 8, 8}, {.causal = true}, DType::f64, 1e-12);
+  same_on_both({64, 126, 8, 8}, {.causal = true}, DType::f32, 1e-5);
+}
+
 TEST_CASE("cuda attention: dropout drops the same probabilities on both, however many queries there are") {
   if (!on_cuda()) return;
   const DeviceScope scope(Device::cpu);
