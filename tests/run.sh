@@ -77,11 +77,11 @@ emulated() {
   done
 }
 
-# The whole suite there under the address and undefined-behaviour sanitizers.
+# The whole suite there under the address and undefined-behaviour sanitizers, threads and blocks the other way round.
 emulated_debug() {
   cmake --preset cuda-on-cpu-debug
   cmake --build --preset cuda-on-cpu-debug -j "$jobs"
-  OMP_NUM_THREADS=1 ctest --preset cuda-on-cpu-debug -j "$jobs"
+  OMP_NUM_THREADS=1 CUDA_ON_CPU_ORDER=reverse ctest --preset cuda-on-cpu-debug -j "$jobs"
 }
 
 emulated_race() {
