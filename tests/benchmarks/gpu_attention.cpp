@@ -4,14 +4,10 @@
 //   bench_gpu_attention [--small]    --small: tiny sizes, to see that it works
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <exception>
-#include <functional>
 #include <string>
-#include <vector>
 
 #include "core/autograd.h"
 #include "core/cuda.h"
@@ -19,36 +15,16 @@
 #include "ops/attention.h"
 #include "ops/matmul.h"
 #include "ops/random.h"
+#include "tests/benchmarks/gpu_timing.h"
 
 using namespace moegrad;
+using namespace benchmarks;
 
 namespace {
 
 bool small = false;
 
-void report(const std::string& name, double value, const char* unit) {
-  fmt::print("{} {:.6g} {}\n", name, value, unit);
-  std::fflush(stdout);
-}
-
-double seconds(const std::function<void()>& run, int times) {
-  cuda::synchronize();
-  const auto start = std::chrono::steady_clock::now();
-  for (int i = 0; i < times; ++i) run();
-  cuda::synchronize();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / times;
-}
-
-/// Of one run: the median of several rounds, each long enough for the clock.
-double median_seconds(const std::function<void()>& run) {
-  const int rounds = small ? 1 : 9;
-  run();  // plans, memory
-  const int times = small ? 1 : std::clamp(static_cast<int>(0.03 / seconds(run, 3)), 1, 1000);
-  std::vector<double> all;
-  for (int i = 0; i < rounds; ++i) all.push_back(seconds(run, times));
-  std::nth_element(all.begin(), all.begin() + rounds / 2, all.end());
-  return all[static_cast<std::size_t>(rounds / 2)];
-}
+double seconds_of(const std::function<void()>& run) { return median_seconds(run, small); }
 
 Tensor normal(const Shape& shape, DType dtype) {
   static Random random(1);
@@ -59,7 +35,7 @@ Tensor normal(const Shape& shape, DType dtype) {
 double gemm_rate() {
   const i64 n = small ? 64 : 8192;
   const Tensor a = normal({n, n}, DType::f32), b = normal({n, n}, DType::f32);
-  const double rate = 2.0 * static_cast<double>(n * n * n) / median_seconds([&] { matmul(a, b); });
+  const double rate = 2.0 * static_cast<double>(n * n * n) / seconds_of([&] { matmul(a, b); });
   report("gemm.f32", rate * 1e-12, "TFLOP/s");
   return rate;
 }
@@ -87,12 +63,12 @@ void measure(const Case& c, double peak) {
     report(fmt::format("{}.{}.rate", name_of, what), products * product / time * 1e-12, "TFLOP/s");
     report(fmt::format("{}.{}.fraction", name_of, what), products * product / time / peak, "of-gemm");
   };
-  result("forward", 2, median_seconds([&] {
+  result("forward", 2, seconds_of([&] {
            const no_grad guard;
            attention(q, k, v, options);
          }));
   const Tensor y = attention(q, k, v, options);
-  result("backward", 5, median_seconds([&] { grad(y, {q, k, v}, dy, {.retain_graph = true}); }));
+  result("backward", 5, seconds_of([&] { grad(y, {q, k, v}, dy, {.retain_graph = true}); }));
 }
 
 void measure_all() {

@@ -4,8 +4,6 @@
 //   bench_gpu_moe [--small] [--only TEXT]    --small: tiny sizes, to see that it works
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -16,41 +14,17 @@
 #include "core/device.h"
 #include "core/graph.h"
 #include "nn/moegrad.h"
+#include "tests/benchmarks/gpu_timing.h"
 
 using namespace moegrad;
+using namespace benchmarks;
 
 namespace {
 
 std::string only;
 bool small = false, failed = false;
 
-void report(const std::string& name, double value, const char* unit) {
-  fmt::print("{} {:.6g} {}\n", name, value, unit);
-  std::fflush(stdout);
-}
-
-// ---- time
-
-double seconds(const std::function<void()>& run, int times) {
-  cuda::synchronize();
-  const auto start = std::chrono::steady_clock::now();
-  for (int i = 0; i < times; ++i) run();
-  cuda::synchronize();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / times;
-}
-
-/// Milliseconds of one run: the median of several rounds, each long enough for the clock.
-double milliseconds(const std::function<void()>& run) {
-  const int rounds = small ? 1 : 9;
-  const double round = small ? 0 : 0.06;
-  run();  // plans, memory
-  const double once = seconds(run, small ? 1 : 3);
-  const int times = std::clamp(static_cast<int>(round / once), 1, 1000);
-  std::vector<double> all;
-  for (int i = 0; i < rounds; ++i) all.push_back(seconds(run, times));
-  std::nth_element(all.begin(), all.begin() + rounds / 2, all.end());
-  return 1e3 * all[static_cast<std::size_t>(rounds / 2)];
-}
+double milliseconds(const std::function<void()>& run) { return 1e3 * median_seconds(run, small); }
 
 // ---- the device
 
