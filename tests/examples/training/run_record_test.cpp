@@ -3,8 +3,10 @@
 #include <doctest/doctest.h>
 
 #include "core/errors.h"
+#include "tests/support/message_of.h"
 
 using namespace examples;
+using namespace moegrad::test;
 
 TEST_CASE("run record: through the notes of a checkpoint, beside others, and back") {
   RunRecord record;
@@ -22,5 +24,9 @@ TEST_CASE("run record: through the notes of a checkpoint, beside others, and bac
 
 TEST_CASE("run record: checkpoints without one begin a new one, and nonsense is an error") {
   CHECK(RunRecord::from({}).scalars.names().empty());
-  CHECK_THROWS_AS(RunRecord::from({{"record.scalars", "nonsense"}}), IoError);
+  CHECK(message_of<IoError>([] {
+          RunRecord::from({{"record.scalars", "nonsense"}});
+        })
+            .starts_with(
+                "history: the text must be that of a moegrad.scalar_history: "));  // then, the JSON library's words
 }

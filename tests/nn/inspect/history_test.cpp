@@ -5,8 +5,10 @@
 #include <cmath>
 
 #include "nn/moegrad.h"
+#include "tests/support/message_of.h"
 
 using namespace moegrad;
+using namespace moegrad::test;
 
 namespace {
 
@@ -133,11 +135,15 @@ TEST_CASE("scalar history: steps that fall, and texts that are not a history, ar
   const std::string good = history.text();
   for (const std::string& text :
        {std::string("nothing"), std::string("{}"), std::string("[]"), good.substr(0, good.size() / 2),
-        LoadHistory().text(), std::string(R"({"format":"moegrad.scalar_history","version":1,"content":[{"name":1}]})")})
-    CHECK_THROWS_AS(ScalarHistory::from_text(text), IoError);  // the rest of the text is the JSON library's
+        std::string(R"({"format":"moegrad.scalar_history","version":1,"content":[{"name":1}]})")})
+    CHECK(message_of<IoError>([&] { ScalarHistory::from_text(text); })
+              .starts_with(
+                  "history: the text must be that of a moegrad.scalar_history: "));  // then, the JSON library's words
+  CHECK(message_of<IoError>([] { ScalarHistory::from_text(LoadHistory().text()); }) ==
+        "history: the text is of another format or version");
   ScalarHistory odd;
   odd.add(0, "\xff", 1);
-  CHECK_THROWS_AS(odd.text(), IoError);  // the rest of the text is the JSON library's
+  CHECK(message_of<IoError>([&] { odd.text(); }).starts_with("history: names must be UTF-8: "));
 }
 
 TEST_CASE("load history: shares, drops, entropies and dead experts by hand; routings of a layer count together") {

@@ -9,8 +9,10 @@
 #include "nn/inspect/report/line_chart.h"
 #include "nn/inspect/report/table.h"
 #include "tests/nn/inspect/report/markup.h"
+#include "tests/support/message_of.h"
 
 using namespace moegrad;
+using namespace moegrad::test;
 using namespace moegrad::report;
 using moegrad::test::count;
 using moegrad::test::malformed;
@@ -189,7 +191,13 @@ TEST_CASE("drawing: ids get a prefix; what is not SVG, or reaches out, is an err
   const Drawn d = draw(Drawing{.title = "g", .svg = "\n<svg><path id=\"a\" fill=\"url(#a)\"/></svg>\n"}, "f1-");
   CHECK(d.body.find("id=\"f1-a\" fill=\"url(#f1-a)\"") != std::string::npos);
   CHECK(d.points == 2);
-  for (const char* svg :
-       {"<p></p>", "<svg><svg></svg>", "<svg><script></script></svg>", "<svg><image href=\"http://x\"/></svg>"})
-    CHECK_THROWS_AS(draw(Drawing{.title = "g", .svg = svg}, ""), ShapeError);
+  const auto error_of = [](const char* svg) {
+    return message_of<ShapeError>([&] { draw(Drawing{.title = "g", .svg = svg}, ""); });
+  };
+  const std::string one = "drawing 'g': it must be one <svg> element; got ",
+                    alone = "drawing 'g': it must hold neither a script nor another file; got ";
+  CHECK(error_of("<p></p>") == one + "'<p></p>..'");
+  CHECK(error_of("<svg><svg></svg>") == one + "'<svg><svg></svg>..'");
+  CHECK(error_of("<svg><script></script></svg>") == alone + "'<script'");
+  CHECK(error_of("<svg><image href=\"http://x\"/></svg>") == alone + "'href=\"http'");
 }
